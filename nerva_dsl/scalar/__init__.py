@@ -1,0 +1,31 @@
+"""Scalar expressions: nodes, text, symbolic derivative, simplification, evaluation."""
+
+from nerva_dsl.scalar.nodes import (
+    OPERATORS,
+    Apply,
+    Expr,
+    Number,
+    Operator,
+    Var,
+    apply,
+    is_truth,
+    rebuild,
+    substitute,
+    variables,
+    walk,
+)
+
+__all__ = [
+    "OPERATORS",
+    "Apply",
+    "Expr",
+    "Number",
+    "Operator",
+    "Var",
+    "apply",
+    "is_truth",
+    "rebuild",
+    "substitute",
+    "variables",
+    "walk",
+]

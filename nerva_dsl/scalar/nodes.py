@@ -1,0 +1,159 @@
+"""Scalar expressions: the trees that activations, losses, optimizers and schedules become.
+
+An expression is a `Number`, a `Var` or an `Apply` of one of `OPERATORS` to expressions. Nodes are
+frozen and compare by structure. Numbers are real; comparisons and `and`, `or`, `not` give truth
+values, which only those and the first argument of `select` accept.
+
+Some variables are supplied by whatever evaluates the expression rather than by an operand:
+
+| name      | meaning                                               | where                       |
+|-----------|-------------------------------------------------------|-----------------------------|
+| `count`   | samples in this batch (the last one may be short)     | elementwise operations      |
+| `feature` | index of the feature (the row of a `[features, B]`)   | elementwise operations      |
+| `lr`      | learning rate of this step                            | optimizers                  |
+| `step`    | number of this step, from 1                           | optimizers, schedules       |
+| `epoch`   | number of this epoch, from 0                          | schedules                   |
+| `epochs`  | how many epochs the training has                      | schedules                   |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A real constant."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    """A named operand."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """An operator of `OPERATORS` applied to its arguments."""
+
+    operator: str
+    arguments: tuple[Expr, ...]
+
+
+Expr = Number | Var | Apply
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """What is known of an operator whatever evaluates it.
+
+    Attributes:
+        arity: number of arguments.
+        symbol: infix or prefix symbol; empty for one written as a call, `exp(x)`.
+        truth: whether the result is a truth value.
+    """
+
+    arity: int
+    symbol: str = ""
+    truth: bool = False
+
+
+OPERATORS: Mapping[str, Operator] = {
+    "add": Operator(2, "+"),
+    "sub": Operator(2, "-"),
+    "mul": Operator(2, "*"),
+    "div": Operator(2, "/"),
+    "pow": Operator(2, "^"),
+    "neg": Operator(1, "-"),
+    "lt": Operator(2, "<", truth=True),
+    "le": Operator(2, "<=", truth=True),
+    "gt": Operator(2, ">", truth=True),
+    "ge": Operator(2, ">=", truth=True),
+    "eq": Operator(2, "==", truth=True),
+    "ne": Operator(2, "!=", truth=True),
+    "and": Operator(2, "and", truth=True),
+    "or": Operator(2, "or", truth=True),
+    "not": Operator(1, "not", truth=True),
+    "select": Operator(3),  # if a then b else c
+    "min": Operator(2),
+    "max": Operator(2),
+    "abs": Operator(1),
+    "sign": Operator(1),
+    "floor": Operator(1),
+    "exp": Operator(1),
+    "expm1": Operator(1),
+    "log": Operator(1),
+    "log1p": Operator(1),
+    "sqrt": Operator(1),
+    "tanh": Operator(1),
+    "erf": Operator(1),
+}
+
+
+def apply(operator: str, *arguments: Expr) -> Apply:
+    """Apply an operator, checking its name and the number of its arguments.
+
+    Raises:
+        ValueError: an unknown operator or a wrong number of arguments; a fault of the compiler.
+    """
+    known = OPERATORS.get(operator)
+    if known is None or known.arity != len(arguments):
+        raise ValueError(f"no operator {operator!r} of {len(arguments)} arguments")
+    return Apply(operator, arguments)
+
+
+def is_truth(expression: Expr) -> bool:
+    """Whether an expression's value is a truth value."""
+    return isinstance(expression, Apply) and OPERATORS[expression.operator].truth
+
+
+def variables(expression: Expr) -> tuple[str, ...]:
+    """Names of the variables of an expression, in order of first appearance."""
+    return tuple(dict.fromkeys(node.name for node in walk(expression) if isinstance(node, Var)))
+
+
+def walk(expression: Expr) -> Iterator[Expr]:
+    """Every distinct node of an expression, arguments before what uses them.
+
+    A subtree that occurs several times as one object is visited once, which keeps walks linear
+    in the size of an expression that shares its parts.
+    """
+    seen: set[int] = set()
+    stack: list[tuple[Expr, bool]] = [(expression, False)]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            yield node
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            if isinstance(node, Apply):
+                stack.extend((argument, False) for argument in reversed(node.arguments))
+
+
+def rebuild(
+    expression: Expr,
+    rule: Callable[[Expr], Expr],
+) -> Expr:
+    """Apply a rule to every node, arguments first; shared subtrees stay shared."""
+    done: dict[int, Expr] = {}
+    for node in walk(expression):
+        new = node
+        if isinstance(node, Apply):
+            arguments = tuple(done[id(argument)] for argument in node.arguments)
+            if any(a is not b for a, b in zip(arguments, node.arguments, strict=True)):
+                new = Apply(node.operator, arguments)
+        done[id(node)] = rule(new)
+    return done[id(expression)]
+
+
+def substitute(expression: Expr, replacements: Mapping[str, Expr]) -> Expr:
+    """Replace variables by expressions, all at once."""
+    return rebuild(
+        expression,
+        lambda node: replacements.get(node.name, node) if isinstance(node, Var) else node,
+    )
