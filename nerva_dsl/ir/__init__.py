@@ -1,0 +1,1 @@
+"""The graph IR: values, operations, programs; printing, reading and checking them."""

@@ -1,0 +1,176 @@
+"""Operations of the graph IR. All are frozen; a rewrite builds new ones.
+
+Every operation defines the values in `results`, reads the values among its other fields, and
+carries the places in the source that it came from. Adding one means: a class here, its meaning in
+`interpret.py`, its types in `verify.py`, its text in `text.py` and `ir.lark`, its adjoint in
+`differentiate.py`, and a kernel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from nerva_dsl.ir.types import Place, Value
+from nerva_dsl.scalar import Expr
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Base of all operations.
+
+    Attributes:
+        results: the values it defines.
+        origin: where it was written; fused operations keep all places.
+    """
+
+    results: tuple[Value, ...]
+    origin: tuple[Place, ...]
+
+    @property
+    def operands(self) -> tuple[Value, ...]:
+        """The values it reads, in the order of its fields."""
+        return tuple(self._read())
+
+    def _read(self) -> Iterator[Value]:
+        for field in dataclasses.fields(self):
+            content = getattr(self, field.name)
+            if field.name == "results":
+                continue
+            if isinstance(content, Value):
+                yield content
+            elif isinstance(content, tuple):
+                yield from (item for item in content if isinstance(item, Value))
+
+    @property
+    def result(self) -> Value:
+        """The only result."""
+        (value,) = self.results
+        return value
+
+    def map_values(self, change: Callable[[Value], Value]) -> Self:
+        """The same operation on other values; results included."""
+
+        def convert(content: object) -> object:
+            match content:
+                case Value():
+                    return change(content)
+                case Operation():
+                    return content.map_values(change)
+                case tuple() if not isinstance(content, Place):
+                    return tuple(convert(item) for item in content)
+            return content
+
+        fields: dict[str, Any] = {
+            field.name: convert(getattr(self, field.name)) for field in dataclasses.fields(self)
+        }
+        return type(self)(**fields)
+
+
+@dataclass(frozen=True)
+class Load(Operation):
+    """Take this batch's samples from a data array and turn them: `[B, n]` becomes `[n, B]`."""
+
+    array: Value
+
+
+@dataclass(frozen=True)
+class Map(Operation):
+    """A scalar expression at every element; operands of one row or column are repeated.
+
+    Attributes:
+        expression: over `a0`, `a1`, … (the operands) and the supplied `count` and `feature`.
+        inputs: the operands.
+        label: what it computes, in a word, such as `relu`.
+    """
+
+    expression: Expr
+    inputs: tuple[Value, ...]
+    label: str
+
+
+@dataclass(frozen=True)
+class Product(Operation):
+    """`Y = W X`."""
+
+    weight: Value
+    x: Value
+
+
+@dataclass(frozen=True)
+class TransposedProduct(Operation):
+    """`dX = Wᵀ dZ`."""
+
+    weight: Value
+    dz: Value
+
+
+@dataclass(frozen=True)
+class WeightGradient(Operation):
+    """`dW = dZ Xᵀ`, at the non-zeros of `weight` only."""
+
+    weight: Value
+    dz: Value
+    x: Value
+
+
+@dataclass(frozen=True)
+class Reduce(Operation):
+    """Sum or largest over the features (`[1, B]`), or sum over the batch (`[n, 1]`)."""
+
+    kind: Literal["sum", "max"]
+    axis: Literal["features", "batch"]
+    x: Value
+
+
+@dataclass(frozen=True)
+class Softmax(Operation):
+    """`softmax` over the features, stable."""
+
+    x: Value
+
+
+@dataclass(frozen=True)
+class LogSoftmax(Operation):
+    """`log_softmax` over the features, stable."""
+
+    x: Value
+
+
+@dataclass(frozen=True)
+class Update(Operation):
+    """Give a parameter and its optimizer state new values; nothing may read them afterwards.
+
+    Attributes:
+        parameter: what is updated.
+        gradient: of the loss by the parameter, of the parameter's shape.
+        rule: name of the program's rule.
+    """
+
+    parameter: Value
+    gradient: Value
+    rule: str
+
+
+@dataclass(frozen=True)
+class Group(Operation):
+    """Operations that one kernel computes; only `results` are stored.
+
+    Attributes:
+        body: in order; the first decides what kind of kernel it is.
+        kernel: name of the kernel family, once chosen.
+        reason: why that one.
+        phase: when it runs, once scheduled; groups of one phase do not depend on each other.
+    """
+
+    body: tuple[Operation, ...]
+    kernel: str = ""
+    reason: str = ""
+    phase: int = -1
+
+    def _read(self) -> Iterator[Value]:
+        defined = {value for operation in self.body for value in operation.results}
+        read = (value for operation in self.body for value in operation.operands)
+        yield from dict.fromkeys(value for value in read if value not in defined)

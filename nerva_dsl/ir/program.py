@@ -1,0 +1,117 @@
+"""Whole programs of the graph IR: parameters and the graphs that use them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nerva_dsl.ir.operations import Operation
+from nerva_dsl.ir.types import Value
+from nerva_dsl.scalar import Expr
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A trained array.
+
+    Attributes:
+        value: its name and type: a weight `[outputs, inputs]`, or `[n, 1]`.
+        nnz: numbers that are stored.
+        rule: name of the rule that updates it.
+        initial: distribution of the initial values and its two parameters, see
+            `model.Initialiser`.
+    """
+
+    value: Value
+    nnz: int
+    rule: str
+    initial: tuple[Literal["uniform", "normal"], float, float]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A column `[n, 1]` known when compiling; each of its C values covers n / C rows."""
+
+    value: Value
+    numbers: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An optimizer; see `model.Rule`."""
+
+    name: str
+    states: tuple[tuple[str, float], ...]
+    assignments: tuple[tuple[str, Expr], ...]
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Where a value lies in the arena, in elements."""
+
+    value: Value
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One entry of the compiled model.
+
+    Attributes:
+        name: `step`, `gradients`, `evaluate` or `predict`.
+        operations: each reads only what is defined before it.
+        results: what the caller gets, by name.
+        buffers: where stored values lie, once planned.
+    """
+
+    name: str
+    operations: tuple[Operation, ...]
+    results: tuple[tuple[str, Value], ...]
+    buffers: tuple[Buffer, ...] = ()
+
+
+@dataclass(frozen=True)
+class Program:
+    """A model as graphs over shared parameters.
+
+    Attributes:
+        name: the model's.
+        precision: element type of everything that is computed.
+        batch: most samples that a graph takes at once.
+        inputs: the data arrays: the input, and the target if there is one.
+        parameters: in order of evaluation.
+        constants: columns known when compiling.
+        rules: the optimizers in use.
+        schedule: learning rate, over `epoch`, `epochs`, `step`.
+        graphs: the entries.
+        arena: elements of the arena, once planned.
+    """
+
+    name: str
+    precision: Literal["float32", "float64"]
+    batch: int
+    inputs: tuple[Value, ...]
+    parameters: tuple[Parameter, ...]
+    constants: tuple[Constant, ...]
+    rules: tuple[Rule, ...]
+    schedule: Expr
+    graphs: tuple[Graph, ...]
+    arena: int = 0
+
+    def graph(self, name: str) -> Graph:
+        """The graph of a name."""
+        return next(graph for graph in self.graphs if graph.name == name)
+
+    def rule(self, name: str) -> Rule:
+        """The rule of a name."""
+        return next(rule for rule in self.rules if rule.name == name)
+
+    @property
+    def outer(self) -> tuple[Value, ...]:
+        """The values that every graph may read: data, parameters and constants."""
+        return (
+            *self.inputs,
+            *(parameter.value for parameter in self.parameters),
+            *(constant.value for constant in self.constants),
+        )

@@ -1,0 +1,179 @@
+"""Checks that hold after every pass; a failure is a fault of the compiler, never of a user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from nerva_dsl.ir.operations import (
+    Group,
+    Load,
+    LogSoftmax,
+    Map,
+    Operation,
+    Product,
+    Reduce,
+    Softmax,
+    TransposedProduct,
+    Update,
+    WeightGradient,
+)
+from nerva_dsl.ir.program import Graph, Program
+from nerva_dsl.ir.types import Dim, Type, Value
+from nerva_dsl.scalar import variables
+
+_SUPPLIED = {"count", "feature"}
+_RULE_SUPPLIED = {"w", "g", "lr", "step"}
+
+
+class InvalidProgram(Exception):  # noqa: N818 -- says what is wrong with its subject
+    """The IR breaks one of its rules: the pass before is at fault."""
+
+
+def verify(program: Program, after: str) -> Program:
+    """Return the program if it is well formed.
+
+    Args:
+        program: what to check.
+        after: name of the stage that made it, for the message.
+
+    Raises:
+        InvalidProgram: names the stage, the graph and what is wrong.
+    """
+    for problem in _problems(program):
+        raise InvalidProgram(f"after {after}: {problem}")
+    return program
+
+
+def _problems(program: Program) -> Iterator[str]:
+    for rule in program.rules:
+        known = _RULE_SUPPLIED | {name for name, _ in rule.states}
+        for target, expression in rule.assignments:
+            if unknown := set(variables(expression)) - known:
+                yield f"rule {rule.name} reads {sorted(unknown)} before they are assigned"
+            known.add(target)
+    for graph in program.graphs:
+        yield from (f"graph {graph.name}: {text}" for text in _graph(program, graph))
+
+
+def _graph(program: Program, graph: Graph) -> Iterator[str]:
+    visible = {value.name: value for value in program.outer}
+    updated: set[str] = set()
+    phase = -1
+    for operation in graph.operations:
+        yield from _operation(operation, visible, updated)
+        if isinstance(operation, Group):
+            if operation.phase < phase:
+                yield f"{_title(operation)} is listed after a later phase"
+            phase = operation.phase
+    for name, value in graph.results:
+        if visible.get(value.name) != value:
+            yield f"result {name} is {value}, which is not defined"
+    yield from _buffers(program, graph)
+
+
+def _operation(operation: Operation, visible: dict[str, Value], updated: set[str]) -> Iterator[str]:
+    for value in operation.operands:
+        if visible.get(value.name) != value:
+            yield f"{_title(operation)} reads {value}: {value.type}, which is not defined so"
+        if value.name in updated and not isinstance(operation, Group):
+            yield f"{_title(operation)} reads {value} after it was updated"
+    if isinstance(operation, Group):
+        inner = dict(visible)
+        for part in operation.body:
+            yield from _operation(part, inner, updated)
+        for value in operation.results:
+            if inner.get(value.name) != value:
+                yield f"group result {value} is not defined in its body"
+    elif isinstance(operation, Update):
+        updated.add(operation.parameter.name)
+    if problem := _types(operation):
+        yield f"{_title(operation)}: {problem}"
+    for value in operation.results:
+        if value.name in visible:
+            yield f"{value} is defined twice"
+        visible[value.name] = value
+
+
+def _types(operation: Operation) -> str:
+    """What is wrong with an operation's types; empty if nothing is."""
+    match operation:
+        case Load(results=(y,), array=array):
+            return _expect(y, (array.type.shape[1], "B"))
+        case Map(results=(y,), inputs=inputs, expression=expression):
+            unknown = set(variables(expression)) - _SUPPLIED - {f"a{i}" for i in range(len(inputs))}
+            if unknown:
+                return f"the expression reads {sorted(unknown)}"
+            return "" if all(_repeats(x.type, y.type) for x in inputs) else "shapes differ"
+        case Product(results=(y,), weight=w, x=x):
+            return _expect(y, (w.type.shape[0], "B")) or _expect(x, (w.type.shape[1], "B"))
+        case TransposedProduct(results=(y,), weight=w, dz=dz):
+            return _expect(y, (w.type.shape[1], "B")) or _expect(dz, (w.type.shape[0], "B"))
+        case WeightGradient(results=(y,), weight=w, dz=dz, x=x):
+            return (
+                _expect(dz, (w.type.shape[0], "B"))
+                or _expect(x, (w.type.shape[1], "B"))
+                or ("" if y.type == w.type else "the gradient's type is not the weight's")
+            )
+        case Reduce(results=(y,), axis="features"):
+            return _expect(y, (1, "B"))
+        case Reduce(results=(y,), x=x):
+            return _expect(y, (x.type.shape[0], 1))
+        case Softmax(results=(y,), x=x) | LogSoftmax(results=(y,), x=x):
+            return _expect(y, x.type.shape)
+        case Update(results=(), parameter=parameter, gradient=gradient):
+            same = parameter.type.shape == gradient.type.shape
+            return "" if same else "the gradient's shape is not the parameter's"
+        case Group():
+            return ""
+    return "it has a wrong number of results"
+
+
+def _expect(value: Value, shape: tuple[Dim, Dim]) -> str:
+    return "" if value.type.shape == shape else f"{value} is {value.type}, expected {shape}"
+
+
+def _repeats(small: Type, large: Type) -> bool:
+    return all(s in (1, n) for s, n in zip(small.shape, large.shape, strict=True))
+
+
+def _buffers(program: Program, graph: Graph) -> Iterator[str]:
+    """No two values that are alive in one phase may share memory."""
+    if not graph.buffers:
+        return
+    lives = lifetimes(graph)
+    for i, one in enumerate(graph.buffers):
+        if one.offset + one.size > program.arena:
+            yield f"buffer of {one.value} ends beyond the arena"
+        for other in graph.buffers[:i]:
+            apart = one.offset + one.size <= other.offset or other.offset + other.size <= one.offset
+            first, second = lives[one.value.name], lives[other.value.name]
+            if not apart and first[0] <= second[1] and second[0] <= first[1]:
+                yield f"{one.value} and {other.value} share memory while both are alive"
+
+
+def lifetimes(graph: Graph) -> dict[str, tuple[int, int]]:
+    """First and last phase in which each stored value is alive, by name.
+
+    A result of the graph stays alive to the end.
+    """
+    lives: dict[str, tuple[int, int]] = {}
+    last = max((group.phase for group in _groups(graph.operations)), default=0)
+    for group in _groups(graph.operations):
+        for value in group.results:
+            lives[value.name] = (group.phase, group.phase)
+        for value in group.operands:
+            if value.name in lives:
+                lives[value.name] = (lives[value.name][0], group.phase)
+    for _, value in graph.results:
+        if value.name in lives:
+            lives[value.name] = (lives[value.name][0], last)
+    return lives
+
+
+def _groups(operations: Iterable[Operation]) -> Iterator[Group]:
+    return (operation for operation in operations if isinstance(operation, Group))
+
+
+def _title(operation: Operation) -> str:
+    names = ", ".join(map(str, operation.results)) or ", ".join(map(str, operation.operands))
+    return f"{type(operation).__name__} {names}"
