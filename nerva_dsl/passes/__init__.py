@@ -1,0 +1,53 @@
+"""The passes: each takes a program and returns one that means the same.
+
+A pass is a frozen dataclass with a `name`; its other fields are its options. `pipeline` is their
+order. To add one: a file here, its place below, and pairs of input and output in the tests.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from nerva_dsl.ir.program import Program
+from nerva_dsl.passes.choose_kernels import ChooseKernels
+from nerva_dsl.passes.drop_dead import DropDead
+from nerva_dsl.passes.expand import Expand
+from nerva_dsl.passes.fuse import Fuse
+from nerva_dsl.passes.layout import ChooseLayout
+from nerva_dsl.passes.plan_buffers import PlanBuffers
+from nerva_dsl.passes.reuse import Reuse
+from nerva_dsl.passes.schedule import Schedule
+from nerva_dsl.passes.simplify import Simplify
+
+__all__ = ["Pass", "pipeline"]
+
+
+class Pass(Protocol):
+    """A step from a program to one that means the same."""
+
+    @property
+    def name(self) -> str:
+        """Of the stage, as in `nervac ir --after NAME`."""
+
+    def __call__(self, program: Program) -> Program:
+        """The program after the pass; the argument is not changed."""
+
+
+def pipeline(*, backend: str, vector_bytes: int) -> tuple[Pass, ...]:
+    """All passes in order.
+
+    Args:
+        backend: family of kernels.
+        vector_bytes: width of the target's vectors.
+    """
+    return (
+        Expand(),
+        Simplify(),
+        Reuse(),
+        DropDead(),
+        Fuse(),
+        ChooseLayout(vector_bytes),
+        ChooseKernels(backend),
+        Schedule(),
+        PlanBuffers(),
+    )
