@@ -1,0 +1,173 @@
+"""Scalar expressions as C."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from nerva_dsl.codegen.names import Names
+
+from nerva_dsl.scalar import Apply, Expr, Number, Var, is_truth, rebuild, walk
+
+_INFIX = {
+    "add": ("+", 5),
+    "sub": ("-", 5),
+    "mul": ("*", 6),
+    "div": ("/", 6),
+    "lt": ("<", 4),
+    "le": ("<=", 4),
+    "gt": (">", 4),
+    "ge": (">=", 4),
+    "eq": ("==", 3),
+    "ne": ("!=", 3),
+    "and": ("&&", 2),
+    "or": ("||", 1),
+}
+_PREFIX = {"neg": "-", "not": "!"}
+_LIBRARY = {
+    "pow": "pow",
+    "abs": "fabs",
+    "floor": "floor",
+    "exp": "exp",
+    "expm1": "expm1",
+    "log": "log",
+    "log1p": "log1p",
+    "sqrt": "sqrt",
+    "tanh": "tanh",
+    "erf": "erf",
+}
+# Written once in the file where they are used, see templates/helpers.c.j2.
+_HELPERS = {"min": "minimum", "max": "maximum", "sign": "signum"}
+_UNARY, _ATOM = 7, 9
+
+
+def number(value: float, precision: str) -> str:
+    """A constant with the fewest digits that give the number of that precision."""
+    if precision == "float64":
+        text = repr(float(value)) if math.isfinite(value) else "INFINITY"
+        return text if math.isfinite(value) or value > 0 else "-INFINITY"
+    try:
+        single = struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return "INFINITY" if value > 0 else "-INFINITY"
+    for digits in range(1, 10):
+        text = f"{single:.{digits}g}"
+        if struct.unpack("f", struct.pack("f", float(text)))[0] == single:
+            break
+    return f"{float(text)!r}f"
+
+
+def c_expression(expression: Expr, precision: str) -> str:
+    """An expression over C names."""
+    return _c(expression, precision)[0]
+
+
+def _c(expression: Expr, precision: str) -> tuple[str, int]:
+    match expression:
+        case Number(value):
+            return number(value, precision), _UNARY if value < 0 else _ATOM
+        case Var(name):
+            return name, _ATOM
+        case Apply("select", (condition, then, otherwise)):
+            texts = [_within(part, 1, precision) for part in (condition, then, otherwise)]
+            return f"{texts[0]} ? {texts[1]} : {texts[2]}", 0
+        case Apply(operator, (argument,)) if operator in _PREFIX:
+            inner, strength = _c(argument, precision)
+            bare = strength >= _UNARY and not inner.startswith("-")
+            return f"{_PREFIX[operator]}{inner if bare else f'({inner})'}", _UNARY
+        case Apply(operator, (left, right)) if operator in _INFIX:
+            symbol, strength = _INFIX[operator]
+            # What mixes && and ||, or compares comparisons, is enclosed for the reader.
+            left_needs = strength if strength > 4 else 5
+            texts = [
+                _within(left, left_needs, precision),
+                _within(right, max(strength + 1, 5), precision),
+            ]
+            return f"{texts[0]} {symbol} {texts[1]}", strength
+        case Apply(operator, arguments):
+            name = _function(operator, precision)
+            return f"{name}({', '.join(_c(a, precision)[0] for a in arguments)})", _ATOM
+    raise TypeError(f"no C for {expression!r}")
+
+
+def _function(operator: str, precision: str) -> str:
+    """The C function of an operator; single-precision ones end in f, as C's own do."""
+    name = _HELPERS.get(operator) or _LIBRARY[operator]
+    return name + ("f" if precision == "float32" else "")
+
+
+def helpers(expressions: Iterable[Expr], precision: str) -> tuple[str, ...]:
+    """The functions that expressions call and that C does not have, in a fixed order."""
+    used = {node.operator for e in expressions for node in walk(e) if isinstance(node, Apply)}
+    return tuple(_function(operator, precision) for operator in _HELPERS if operator in used)
+
+
+def _within(expression: Expr, strength: int, precision: str) -> str:
+    text, own = _c(expression, precision)
+    return text if own >= strength else f"({text})"
+
+
+@dataclass
+class Statements:
+    """Declarations of scalar values, in order; what occurs in several is computed once.
+
+    Attributes:
+        precision: of all numbers.
+        names: gives each its own.
+    """
+
+    precision: str
+    names: Names
+    _values: list[tuple[str, Expr]] = field(default_factory=list)
+
+    def add(self, name: str, expression: Expr) -> str:
+        """Declare a value computed from C names; returns the name it got."""
+        name = self.fresh(name)
+        self._values.append((name, expression))
+        return name
+
+    def fresh(self, name: str) -> str:
+        """A C name not yet taken."""
+        return self.names.fresh(name)
+
+    def lines(self) -> list[str]:
+        """The declarations, with those of shared parts where they are first needed."""
+        names: dict[Expr, str] = {}
+        shared = _shared(expression for _, expression in self._values)
+        lines: list[str] = []
+
+        def named(node: Expr) -> Expr:
+            return Var(names[node]) if node in names else node
+
+        for name, expression in self._values:
+            for node in walk(expression):
+                if node in shared and node not in names and node != expression:
+                    part = self.fresh(f"{node.operator}_1" if isinstance(node, Apply) else "part")
+                    lines.append(self._line(part, rebuild(node, named)))
+                    names[node] = part
+            lines.append(self._line(name, rebuild(expression, named)))
+            names.setdefault(expression, name)
+        return lines
+
+    def _line(self, name: str, expression: Expr) -> str:
+        return f"const real {name} = {c_expression(expression, self.precision)};"
+
+
+def _shared(expressions: Iterable[Expr]) -> set[Expr]:
+    """Parts with several distinct users, apart from those as cheap as a name."""
+    users: Counter[Expr] = Counter()
+    seen: set[Expr] = set()
+    for expression in expressions:
+        users[expression] += 1
+        for node in walk(expression):
+            if node not in seen:
+                seen.add(node)
+                users.update(argument for argument in getattr(node, "arguments", ()))
+    return {
+        node
+        for node, count in users.items()
+        if count > 1 and isinstance(node, Apply) and not is_truth(node) and node.operator != "neg"
+    }

@@ -1,0 +1,25 @@
+"""What code generation hands to the build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The texts of one compiled model; the same model always gives the same texts.
+
+    Attributes:
+        name: the model's name.
+        c_source: the kernel file, `NAME.c`.
+        declarations: the C interface, for cffi.
+        module_source: the Python module, `NAME.py`.
+        spec: the model's description, `SPEC` of the module.
+    """
+
+    name: str
+    c_source: str
+    declarations: str
+    module_source: str
+    spec: dict[str, Any]

@@ -1,0 +1,40 @@
+"""Names in C for things that were named elsewhere."""
+
+from __future__ import annotations
+
+import re
+
+# Keywords of C11, and names of the standard library and of our own file that a function of a model
+# may see.
+_KEYWORDS = """
+auto break case char const continue default do double else enum extern float for goto if inline int
+long register restrict return short signed sizeof static struct switch typedef union unsigned void
+volatile while asm typeof linux unix
+"""
+_IN_USE = """
+real vector exp expm1 log log1p sqrt tanh erf pow fabs floor expf expm1f logf log1pf sqrtf tanhf
+erff powf fabsf floorf minimum maximum signum minimumf maximumf signumf INFINITY NAN BATCH STRIDE
+TILE LANES JAM abs min max y0 y1 yn j0 j1 jn gamma signgam
+"""
+RESERVED = frozenset(_KEYWORDS.split()) | frozenset(_IN_USE.split())
+
+
+def word(name: str) -> str:
+    """A name as part of a C identifier."""
+    return re.sub(r"\W", "_", name, flags=re.ASCII)
+
+
+class Names:
+    """Distinct C identifiers, each as near to the name it was made for as can be."""
+
+    def __init__(self, taken: frozenset[str] = RESERVED) -> None:
+        self._taken = set(taken)
+
+    def fresh(self, name: str) -> str:
+        """An identifier that was not given before: `name`, or `name_2`, `name_3`, …."""
+        base = word(name)
+        unique, count = base, 2
+        while unique in self._taken:
+            unique, count = f"{base}_{count}", count + 1
+        self._taken.add(unique)
+        return unique

@@ -1,0 +1,256 @@
+"""The kernel plan: everything the templates need, as plain data.
+
+A `Kernel` is one C function; a `Call` is one use of it. Kernels that would have the same text are
+one kernel, so the file grows with distinct kernels and not with layers. A new family of kernels
+slots in with a template, a function in `kernels.py` that makes its `Kernel` and `Call` from a
+group, and its name in the pass that chooses kernels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nerva_dsl.passes.layout import Tiling
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A parameter of a kernel: its C type and name."""
+
+    type: str
+    name: str
+
+    @property
+    def declaration(self) -> str:
+        """As it stands in the function's head."""
+        space = "" if self.type.endswith("*") else " "
+        return f"{self.type}{space}{self.name}"
+
+
+@dataclass(frozen=True)
+class Store:
+    """`target[column] = value`, with zero in the padding."""
+
+    target: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What happens to each number of a row once it is computed.
+
+    Attributes:
+        row_lines: declarations once a row: scalars and the places of rows.
+        lines: declarations once a number; `column` is its index in the row.
+        stores: what is kept.
+    """
+
+    row_lines: tuple[str, ...]
+    lines: tuple[str, ...]
+    stores: tuple[Store, ...]
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """What happens to each element of a parameter's gradient.
+
+    Attributes:
+        update: the update function to apply at once; empty to store the gradient.
+        states: numbers of the optimizer's state arrays.
+        mirrored: whether the weight's transposed copy must follow.
+    """
+
+    update: str
+    states: tuple[int, ...]
+    mirrored: bool
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Part of a samplewise kernel: a pass over the features of a tile of samples.
+
+    Attributes:
+        features: rows of the loop; 0 for work done once a sample.
+        start: declarations before the loop: the reductions' start values.
+        row_lines: once a feature: places of rows.
+        lines: once a number; `lane` is the sample within the tile, `column` within the row.
+    """
+
+    features: int
+    start: tuple[str, ...]
+    row_lines: tuple[str, ...]
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a gather reads.
+
+    Attributes:
+        type: C type of the data array's elements.
+        features: numbers of a sample.
+        checked: whether numbers that are not finite are looked for.
+    """
+
+    type: str
+    features: int
+    checked: bool
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One C function.
+
+    Attributes:
+        name: in C.
+        template: the file that lays it out.
+        comment: what it computes.
+        arguments: of the function.
+        input: what a gather reads; None for other kernels.
+        epilogue: what follows for each number; None for kernels of another shape.
+        gradient: of a weight-gradient kernel or a batch sum; None for others.
+        loops: of a samplewise kernel; empty for others.
+        implements: the source lines of all its uses.
+    """
+
+    name: str
+    template: str
+    comment: str
+    arguments: tuple[Argument, ...]
+    input: Input | None = None
+    epilogue: Epilogue | None = None
+    gradient: Gradient | None = None
+    loops: tuple[Loop, ...] = ()
+    implements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Call:
+    """One use of a kernel: what it is called with, and the values that it gives."""
+
+    kernel: str
+    arguments: tuple[str, ...]
+    comment: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The phases of one graph.
+
+    Attributes:
+        name: the graph's.
+        before: phases up to the one that computes the loss; all, where there is none.
+        after: the others.
+        totals: places in the arena of what is summed over the samples, in order.
+    """
+
+    name: str
+    before: tuple[tuple[Call, ...], ...]
+    after: tuple[tuple[Call, ...], ...]
+    totals: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Array:
+    """A parameter of the model.
+
+    Attributes:
+        name: as users know it.
+        constant: its enumerator in C.
+        rows, columns: of the weight; one column for a vector.
+        numbers: how many are stored.
+        sparse: whether it has a pattern.
+        mirrored: whether a transposed copy is kept, for the product with the transpose.
+        states: how many arrays of optimizer state lie beside it.
+    """
+
+    name: str
+    constant: str
+    rows: int
+    columns: int
+    numbers: int
+    sparse: bool
+    mirrored: bool
+    states: int
+
+
+@dataclass(frozen=True)
+class UpdateFunction:
+    """An optimizer's rule as a C function of one weight.
+
+    Attributes:
+        name: in C.
+        comment: the optimizer's name.
+        states: names of the state variables.
+        lines: declarations of locals, then the assignments in order.
+    """
+
+    name: str
+    comment: str
+    states: tuple[str, ...]
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A constant column: its numbers, each for `repeat` rows."""
+
+    name: str
+    numbers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A stored activation that is searched when the loss is not finite."""
+
+    layer: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole C file.
+
+    Attributes:
+        name: the model's.
+        real, precision: the type of all numbers, in C and in the language.
+        batch: most samples in a step.
+        tiling: how a row of an activation is cut.
+        vector_bytes: width of a vector.
+        jam: rows of a dense product that are computed together.
+        arena: numbers in the arena.
+        state_arrays: most optimizer state arrays beside a parameter.
+        arrays: the parameters.
+        tables: constant columns.
+        updates: the optimizers.
+        kernels: each once.
+        entries: the graphs.
+        helpers: small functions that the model's expressions call; single-precision ones end in f.
+        templates: the templates in use.
+        schedule: the learning rate, over `epoch`, `epochs` and `step`, in double precision.
+        watches: what is searched when the loss is not finite.
+        output_offset: place of the output in the arena after `predict`.
+        outputs: features of the output.
+    """
+
+    name: str
+    real: str
+    precision: str
+    batch: int
+    tiling: Tiling
+    vector_bytes: int
+    jam: int
+    arena: int
+    state_arrays: int
+    arrays: tuple[Array, ...]
+    tables: tuple[Table, ...]
+    updates: tuple[UpdateFunction, ...]
+    kernels: tuple[Kernel, ...]
+    entries: tuple[Entry, ...]
+    helpers: tuple[str, ...]
+    templates: frozenset[str]
+    schedule: str
+    watches: tuple[Watch, ...]
+    output_offset: int
+    outputs: int

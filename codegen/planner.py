@@ -1,0 +1,237 @@
+"""From a scheduled program to the kernel plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from nerva_dsl.codegen.bodies import Memory
+from nerva_dsl.codegen.c_expression import c_expression, helpers, number
+from nerva_dsl.codegen.kernels import Context, make_kernel
+from nerva_dsl.codegen.names import Names
+from nerva_dsl.codegen.plan import Array, Call, Entry, Kernel, Plan, Table, Watch
+from nerva_dsl.codegen.updates import update_function
+
+from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct
+from nerva_dsl.ir.program import Graph, Program
+from nerva_dsl.ir.types import Place
+from nerva_dsl.ir.verify import lifetimes
+from nerva_dsl.passes.layout import tiling
+from nerva_dsl.scalar import Expr
+
+# Vector registers that a dense tile may take for its sums, by vector width; the rest hold what is
+# loaded.
+_SUM_REGISTERS = {64: 24, 32: 12, 16: 12}
+_MOST_ROWS = 4
+
+
+def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Place, str]) -> Plan:
+    """The plan of a program that has been through all passes.
+
+    Args:
+        program: scheduled, with buffers.
+        vector_bytes: width of the target's vectors.
+        source_lines: the line of the source that stands at a place, for comments.
+    """
+    cut = tiling(program.batch, program.precision, vector_bytes)
+    names = Names()
+    updates = {rule.name: names.fresh(f"update_{rule.name}") for rule in program.rules}
+    columns = {c.value.name: names.fresh(c.value.name) for c in program.constants}
+    arrays = _arrays(program, names)
+    constants = {array.name: array.constant for array in arrays}
+    tables = {
+        c.value.name: (columns[c.value.name], c.value.type.rows // len(c.numbers))
+        for c in program.constants
+    }
+    library = _Library(source_lines)
+    entries = []
+    for graph in program.graphs:
+        offsets = {buffer.value.name: buffer.offset for buffer in graph.buffers}
+        context = Context(
+            precision=program.precision,
+            memory=Memory(offsets, constants, tables),
+            data={v.name: member for v, member in zip(program.inputs, "xt", strict=False)},
+            updates=updates,
+            states={rule.name: tuple(n for n, _ in rule.states) for rule in program.rules},
+            mirrored=frozenset(array.name for array in arrays if array.mirrored),
+            results=_gradient_results(program, graph),
+        )
+        entries.append(_entry(graph, context, library))
+    kernels = library.named()
+    expressions = [*_map_expressions(program), *_rule_expressions(program)]
+    predict = program.graph("predict")
+    (output,) = (value for name, value in predict.results if name == "output")
+    return Plan(
+        name=program.name,
+        real="double" if program.precision == "float64" else "float",
+        precision=program.precision,
+        batch=program.batch,
+        tiling=cut,
+        vector_bytes=vector_bytes,
+        jam=max(1, min(_MOST_ROWS, _SUM_REGISTERS[vector_bytes] // cut.vectors)),
+        arena=program.arena,
+        state_arrays=max((len(rule.states) for rule in program.rules), default=0),
+        arrays=arrays,
+        tables=tuple(
+            Table(columns[c.value.name], tuple(number(n, program.precision) for n in c.numbers))
+            for c in program.constants
+        ),
+        updates=tuple(
+            update_function(rule, updates[rule.name], program.precision) for rule in program.rules
+        ),
+        kernels=kernels,
+        entries=tuple(library.resolve(entry) for entry in entries),
+        helpers=tuple(
+            dict.fromkeys(
+                (*helpers(expressions, program.precision), *helpers([program.schedule], "float64"))
+            )
+        ),
+        templates=frozenset(kernel.template for kernel in kernels),
+        schedule=c_expression(program.schedule, "float64"),
+        watches=_watches(program),
+        output_offset=next(b.offset for b in predict.buffers if b.value == output),
+        outputs=output.type.rows,
+    )
+
+
+@dataclass
+class _Library:
+    """The kernels so far; equal ones are one."""
+
+    source_lines: Mapping[Place, str]
+    _kernels: dict[Kernel, list[Place]] = field(default_factory=dict)
+
+    def add(self, kernel: Kernel, origin: Iterable[Place]) -> str:
+        """Keep a kernel; returns a key that stands for its name until all are known."""
+        places = self._kernels.setdefault(kernel, [])
+        places.extend(place for place in origin if place not in places)
+        return str(list(self._kernels).index(kernel))
+
+    def named(self) -> tuple[Kernel, ...]:
+        """All kernels with their names and the source lines that they implement."""
+        named = []
+        for (kernel, places), name in zip(self._kernels.items(), self._names(), strict=True):
+            lines = dict.fromkeys(self.source_lines[p] for p in places if p in self.source_lines)
+            named.append(replace(kernel, name=name, implements=tuple(lines)))
+        return tuple(named)
+
+    def resolve(self, entry: Entry) -> Entry:
+        """The entry with names of kernels in its calls."""
+        names = self._names()
+
+        def with_names(phases: tuple[tuple[Call, ...], ...]) -> tuple[tuple[Call, ...], ...]:
+            return tuple(
+                tuple(replace(call, kernel=names[int(call.kernel)]) for call in phase)
+                for phase in phases
+            )
+
+        return replace(entry, before=with_names(entry.before), after=with_names(entry.after))
+
+    def _names(self) -> list[str]:
+        """Names from what is computed: the template and the labels of the epilogue."""
+        names: list[str] = []
+        for kernel in self._kernels:
+            base, count = _base_name(kernel), 2
+            name = base
+            while name in names:
+                name, count = f"{base}_{count}", count + 1
+            names.append(name)
+        return names
+
+
+def _base_name(kernel: Kernel) -> str:
+    words = [kernel.template]
+    if kernel.gradient is not None:
+        words.append(kernel.gradient.update.removeprefix("update_") or "store")
+    elif kernel.epilogue is not None:
+        words += [store.value.removesuffix("_value") for store in kernel.epilogue.stores]
+    return "_".join(word for word in words if word.isidentifier())
+
+
+def _entry(graph: Graph, context: Context, library: _Library) -> Entry:
+    groups = [operation for operation in graph.operations if isinstance(operation, Group)]
+    phases: dict[int, list[Call]] = {}
+    for group in groups:
+        kernel, call = make_kernel(group, context)
+        key = library.add(kernel, group.origin)
+        phases.setdefault(group.phase, []).append(replace(call, kernel=key))
+    totals = [
+        value.name for name, value in graph.results if value.type.rows == 1 and name != "output"
+    ]
+    totals = [name for name in totals if name in context.memory.arena]
+    summed = max((g.phase for g in groups if {v.name for v in g.results} & set(totals)), default=-1)
+    last = summed if totals else max(phases)
+    ordered = sorted(phases)
+    return Entry(
+        graph.name,
+        before=tuple(tuple(phases[p]) for p in ordered if p <= last),
+        after=tuple(tuple(phases[p]) for p in ordered if p > last),
+        totals=tuple(context.memory.arena[name] for name in totals),
+    )
+
+
+def _arrays(program: Program, names: Names) -> tuple[Array, ...]:
+    transposed = {
+        part.weight.name
+        for graph in program.graphs
+        for group in graph.operations
+        if isinstance(group, Group)
+        for part in group.body
+        if isinstance(part, TransposedProduct)
+    }
+    arrays = []
+    for parameter in program.parameters:
+        value = parameter.value
+        sparse = value.type.format == "csr"
+        arrays.append(
+            Array(
+                value.name,
+                names.fresh(value.name.upper()),
+                value.type.rows,
+                value.type.columns,
+                parameter.nnz,
+                sparse,
+                sparse and value.name in transposed,
+                len(program.rule(parameter.rule).states),
+            )
+        )
+    return tuple(arrays)
+
+
+def _gradient_results(program: Program, graph: Graph) -> dict[str, int]:
+    """Which of the caller's arrays takes a gradient that is not applied at once."""
+    position = {parameter.value.name: i for i, parameter in enumerate(program.parameters)}
+    return {value.name: position[name] for name, value in graph.results if name in position}
+
+
+def _watches(program: Program) -> tuple[Watch, ...]:
+    """Results of the layers that still lie in the arena when the loss of a step is known."""
+    graph = program.graph("step")
+    weights = [p.value.name for p in program.parameters if p.value.name.endswith(".weight")]
+    lives = lifetimes(graph)
+    losses = {value.name for _, value in graph.results}
+    groups = [operation for operation in graph.operations if isinstance(operation, Group)]
+    known = max(g.phase for g in groups if {v.name for v in g.results} & losses)
+    buffers = {buffer.value.name: buffer for buffer in graph.buffers}
+    return tuple(
+        Watch(weights.index(head.weight.name), buffers[value.name].offset, buffers[value.name].size)
+        for group in groups
+        if isinstance(head := group.body[0], Product)
+        for value in group.results
+        if lives[value.name][1] >= known
+    )
+
+
+def _map_expressions(program: Program) -> list[Expr]:
+    return [
+        part.expression
+        for graph in program.graphs
+        for group in graph.operations
+        if isinstance(group, Group)
+        for part in group.body
+        if isinstance(part, Map)
+    ]
+
+
+def _rule_expressions(program: Program) -> list[Expr]:
+    return [expression for rule in program.rules for _, expression in rule.assignments]

@@ -1,0 +1,96 @@
+"""From a scheduled program to the texts of the compiled model."""
+
+from __future__ import annotations
+
+import pprint
+from functools import cache
+from pathlib import PurePath
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from nerva_dsl.codegen.generated import Generated
+from nerva_dsl.codegen.plan import Plan
+from nerva_dsl.codegen.planner import make_plan
+from nerva_dsl.codegen.spec import make_spec
+
+from nerva_dsl.ir.program import Program
+from nerva_dsl.ir.types import Place
+from nerva_dsl.model import CheckedModel
+
+# What of the common part a kernel's template calls.
+_NEEDS = {
+    "spmm": {"sparse"},
+    "spmm_transposed": {"sparse"},
+    "gemm": {"dense"},
+    "gemm_transposed": {"dense"},
+    "sddmm": {"dot", "reduction"},
+    "gemm_gradient": {"dot", "reduction"},
+    "batch_sum": {"row_sum", "reduction"},
+}
+
+
+def generate(
+    model: CheckedModel, program: Program, *, backend: str, target: str, vector_bytes: int
+) -> Generated:
+    """The texts of a compiled model.
+
+    Args:
+        model: the checked model.
+        program: its program after all passes.
+        backend: as chosen, recorded in `SPEC`.
+        target: instruction set as chosen, recorded in `SPEC`.
+        vector_bytes: width of the target's vectors.
+    """
+    plan = make_plan(program, vector_bytes=vector_bytes, source_lines=_source_lines(model, program))
+    spec = make_spec(model, program, backend=backend, target=target, vector_bytes=vector_bytes)
+    return Generated(
+        name=model.name,
+        c_source=_render_c(plan),
+        declarations=f"typedef {plan.real} real;\n{_render('declarations.h.j2')}",
+        module_source=_render(
+            "module.py.j2", plan=plan, spec=pprint.pformat(spec, width=96, sort_dicts=False)
+        ),
+        spec=spec,
+    )
+
+
+def _render_c(plan: Plan) -> str:
+    used = {need for template in plan.templates for need in _NEEDS.get(template, ())}
+    if any(kernel.input is not None and kernel.input.checked for kernel in plan.kernels):
+        used.add("checked")
+    if any(kernel.gradient is not None and kernel.gradient.update for kernel in plan.kernels):
+        used.add("update")
+    entries = {entry.name: entry for entry in plan.entries}
+    declarations = _render("declarations.h.j2")
+    return _render("model.c.j2", plan=plan, used=used, declarations=declarations, **entries)
+
+
+def _render(template: str, **context: object) -> str:
+    return _environment().get_template(template).render(**context)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("nerva_dsl.codegen", "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # C, not HTML
+    )
+
+
+def _source_lines(model: CheckedModel, program: Program) -> dict[Place, str]:
+    """The source line at each place that the program mentions, with the file's bare name."""
+    name = PurePath(model.source.name).name
+    places = {place for graph in program.graphs for op in graph.operations for place in op.origin}
+    return {
+        place: f"{name}:{place.line}: {_as_comment(model.source.line(place.line))}"
+        for place in sorted(places)
+        if place.file == model.source.name
+    }
+
+
+def _as_comment(line: str) -> str:
+    """A source line that cannot end a C comment or begin another."""
+    return line.strip().replace("*/", "* /").replace("/*", "/ *")

@@ -1,0 +1,82 @@
+"""`SPEC`: what a compiled model says of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nerva_dsl import __version__
+from nerva_dsl.ir.operations import Group
+from nerva_dsl.ir.program import Program
+from nerva_dsl.model import CheckedModel
+
+
+def make_spec(
+    model: CheckedModel, program: Program, *, backend: str, target: str, vector_bytes: int
+) -> dict[str, Any]:
+    """The description of a compiled model, of JSON's types only."""
+    rules = {rule.name: [list(state) for state in rule.states] for rule in program.rules}
+    parameters = []
+    for parameter in program.parameters:
+        kind = parameter.value.type
+        vector = kind.columns == 1 and parameter.value.name.endswith(".bias")
+        distribution, first, second = parameter.initial
+        parameters.append(
+            {
+                "name": parameter.value.name,
+                "shape": [kind.rows] if vector else [kind.rows, kind.columns],
+                "format": "vector" if vector else kind.format,
+                "nnz": parameter.nnz,
+                "initial": {"distribution": distribution, "first": first, "second": second},
+                "states": rules[parameter.rule],
+            }
+        )
+    stored = {parameter.value.name for parameter in program.parameters}
+    target_spec = model.target
+    return {
+        "format": 1,
+        "nervac": __version__,
+        "name": model.name,
+        "precision": model.precision,
+        "params": dict(model.params),
+        "input": {
+            "name": model.input.name,
+            "element": model.input.element,
+            "features": model.input.features,
+        },
+        "target": target_spec
+        and {"name": target_spec.name, "kind": target_spec.kind, "size": target_spec.size},
+        "outputs": model.output.width,
+        "batch": model.batch,
+        "epochs": model.epochs,
+        "seed": model.seed,
+        "shuffle": model.shuffle,
+        "layers": [
+            {
+                "name": layer.name,
+                "inputs": layer.inputs,
+                "outputs": layer.outputs,
+                "nnz": layer.nnz,
+                "density": layer.density,
+                "sparse": layer.sparse,
+            }
+            for layer in model.layers
+            if f"{layer.name}.weight" in stored
+        ],
+        "parameters": parameters,
+        "trained": [name for name, _ in program.graph("gradients").results],
+        "totals": [name for name, _ in program.graph("evaluate").results],
+        "backend": backend,
+        "instruction_set": target,
+        "vector_bytes": vector_bytes,
+        "kernels": [
+            {
+                "graph": graph.name,
+                "values": [value.name for value in group.results],
+                "kernel": group.kernel,
+                "reason": group.reason,
+            }
+            for graph in program.graphs
+            for group in graph.operations
+            if isinstance(group, Group)
+        ],
+    }

@@ -1,0 +1,135 @@
+"""The road from a `.nerva` file to a compiled model.
+
+1. check       file                → checked model
+2. lower       checked model       → forward graphs
+3. differentiate                   → forward, backward and update graphs
+4. passes      one after the other → scheduled kernels over one arena
+5. generate    scheduled program   → C, declarations, Python module
+6. build       texts               → directory with the importable module
+
+Each stage knows only its input. The IR is verified after each of its stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nerva_dsl.check import check as check_file
+from nerva_dsl.codegen.render import generate
+from nerva_dsl.differentiate import differentiate
+from nerva_dsl.ir.text import print_program
+from nerva_dsl.ir.verify import verify
+from nerva_dsl.lower import lower
+from nerva_dsl.passes import pipeline
+from nerva_dsl.runtime.target import resolve_target
+
+if TYPE_CHECKING:
+    from nerva_dsl.check import Checked
+    from nerva_dsl.codegen.generated import Generated
+    from nerva_dsl.explain import Explanation
+    from nerva_dsl.ir.program import Program
+    from nerva_dsl.model import CheckedModel
+
+
+def check(path: str | PathLike[str], overrides: Mapping[str, object] | None = None) -> Checked:
+    """Stage 1: the checked model of a file, with its warnings.
+
+    Args:
+        path: the file.
+        overrides: values for its `param`s: Python values, or constants of the language as text.
+
+    Raises:
+        DiagnosticError: with every error of the file.
+    """
+    return check_file(Path(path), overrides or {})
+
+
+def ir_stages(
+    model: CheckedModel, *, backend: str, vector_bytes: int
+) -> Iterator[tuple[str, Program]]:
+    """Stages 2 to 4: the program after each of them, with the stage's name."""
+    program = verify(lower(model), "lower")
+    yield "lower", program
+    program = verify(differentiate(program), "differentiate")
+    yield "differentiate", program
+    for step in pipeline(backend=backend, vector_bytes=vector_bytes):
+        program = verify(step(program), step.name)
+        yield step.name, program
+
+
+def optimize(model: CheckedModel, *, backend: str, vector_bytes: int) -> Program:
+    """Stages 2 to 4: the scheduled program of a checked model."""
+    *_, (_, program) = ir_stages(model, backend=backend, vector_bytes=vector_bytes)
+    return program
+
+
+def emit_c(
+    path: str | PathLike[str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    backend: str = "auto",
+    target: str = "native",
+) -> Generated:
+    """Stages 1 to 5: the texts of a compiled model; needs no compiler."""
+    model = check(path, overrides).model
+    return emit_model(model, backend=backend, target=target)
+
+
+def emit_model(model: CheckedModel, *, backend: str = "auto", target: str = "native") -> Generated:
+    """Stages 2 to 5."""
+    machine = resolve_target(target)
+    program = optimize(model, backend=backend, vector_bytes=machine.vector_bytes)
+    return generate(
+        model, program, backend=backend, target=target, vector_bytes=machine.vector_bytes
+    )
+
+
+def compile_model(
+    path: str | PathLike[str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    backend: str = "auto",
+    target: str = "native",
+) -> Path:
+    """All stages: the directory that holds `NAME.py`, `NAME.c` and the built extension.
+
+    Raises:
+        DiagnosticError: the file is wrong.
+        ToolchainError: there is no C compiler, or it fails.
+    """
+    from nerva_dsl.runtime.build import build
+
+    generated = emit_c(path, overrides, backend=backend, target=target)
+    return build(generated, resolve_target(target))
+
+
+def stages(
+    path: str | PathLike[str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    backend: str = "auto",
+    target: str = "native",
+) -> Iterator[tuple[str, str]]:
+    """The text of the IR after each of its stages, with the stage's name."""
+    model = check(path, overrides).model
+    width = resolve_target(target).vector_bytes
+    for name, program in ir_stages(model, backend=backend, vector_bytes=width):
+        yield name, print_program(program)
+
+
+def explain(
+    path: str | PathLike[str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    backend: str = "auto",
+    target: str = "native",
+) -> Explanation:
+    """What the compiler made of a file: its layers, and the kernel of each operation."""
+    from nerva_dsl.explain import explain_program
+
+    model = check(path, overrides).model
+    width = resolve_target(target).vector_bytes
+    return explain_program(model, optimize(model, backend=backend, vector_bytes=width))

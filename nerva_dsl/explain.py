@@ -1,0 +1,87 @@
+"""What the compiler made of a model, for `nervac explain`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nerva_dsl.ir.operations import Group, Update
+from nerva_dsl.ir.program import Program
+from nerva_dsl.model import CheckedModel
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """A layer's weight.
+
+    Attributes:
+        name: of the layer.
+        inputs, outputs: the weight is `[outputs, inputs]`.
+        density: fraction of non-zeros.
+        nnz: their number.
+        bytes: of values, pattern and optimizer state together, the bias's included.
+        flops: floating-point operations a sample in a training step: two a non-zero and product.
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    density: float
+    nnz: int
+    bytes: int
+    flops: int
+
+
+@dataclass(frozen=True)
+class OperationRow:
+    """One kernel of a training step: the values that it gives, its family, and why that one."""
+
+    name: str
+    kernel: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Layers, and the kernels of a training step in order."""
+
+    layers: tuple[LayerRow, ...]
+    operations: tuple[OperationRow, ...]
+
+
+def explain_program(model: CheckedModel, program: Program) -> Explanation:
+    """Explain a program that has been through all passes."""
+    groups = [op for op in program.graph("step").operations if isinstance(op, Group)]
+    transposed = {
+        group.operands[0].name for group in groups if group.kernel.endswith("_transposed")
+    }
+    states = {rule.name: len(rule.states) for rule in program.rules}
+    number = 8 if program.precision == "float64" else 4
+    sizes: dict[str, int] = {}
+    for parameter in program.parameters:
+        arrays = 1 + states[parameter.rule]
+        bytes_ = parameter.nnz * number * arrays
+        if parameter.value.type.format == "csr":
+            bytes_ += 4 * parameter.nnz + 8 * (parameter.value.type.rows + 1)
+            if parameter.value.name in transposed:
+                bytes_ += (8 + number) * parameter.nnz + 8 * (parameter.value.type.columns + 1)
+        sizes[parameter.value.name] = bytes_
+    layers = tuple(
+        LayerRow(
+            layer.name,
+            layer.inputs,
+            layer.outputs,
+            layer.density,
+            layer.nnz,
+            sizes[f"{layer.name}.weight"] + sizes.get(f"{layer.name}.bias", 0),
+            2 * layer.nnz * (3 if f"{layer.name}.weight" in transposed else 2),
+        )
+        for layer in model.layers
+        if f"{layer.name}.weight" in sizes
+    )
+    operations = tuple(OperationRow(_title(group), group.kernel, group.reason) for group in groups)
+    return Explanation(layers, operations)
+
+
+def _title(group: Group) -> str:
+    updated = [part.parameter.name for part in group.body if isinstance(part, Update)]
+    return ", ".join([value.name for value in group.results] + updated)
