@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import struct
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nerva_dsl.codegen.names import Names
 
-from nerva_dsl.scalar import Apply, Expr, Number, Var, is_truth, rebuild, walk
+from nerva_dsl.scalar import Apply, Expr, Number, Var, is_truth, walk
 
 _INFIX = {
     "add": ("+", 5),
@@ -50,12 +50,12 @@ def number(value: float, precision: str) -> str:
         text = repr(float(value)) if math.isfinite(value) else "INFINITY"
         return text if math.isfinite(value) or value > 0 else "-INFINITY"
     try:
-        single = struct.unpack("f", struct.pack("f", value))[0]
+        single = struct.unpack("<f", struct.pack("<f", value))[0]
     except OverflowError:
         return "INFINITY" if value > 0 else "-INFINITY"
     for digits in range(1, 10):
         text = f"{single:.{digits}g}"
-        if struct.unpack("f", struct.pack("f", float(text)))[0] == single:
+        if struct.unpack("<f", struct.pack("<f", float(text)))[0] == single:
             break
     return f"{float(text)!r}f"
 
@@ -138,22 +138,32 @@ class Statements:
         names: dict[Expr, str] = {}
         shared = _shared(expression for _, expression in self._values)
         lines: list[str] = []
-
-        def named(node: Expr) -> Expr:
-            return Var(names[node]) if node in names else node
-
         for name, expression in self._values:
             for node in walk(expression):
-                if node in shared and node not in names and node != expression:
-                    part = self.fresh(f"{node.operator}_1" if isinstance(node, Apply) else "part")
-                    lines.append(self._line(part, rebuild(node, named)))
+                if isinstance(node, Apply) and node in shared and node not in names:
+                    if node == expression:
+                        continue  # it gets the name it was added with
+                    part = self.fresh(f"{node.operator}_1")
+                    lines.append(self._line(part, _with_names(node, names)))
                     names[node] = part
-            lines.append(self._line(name, rebuild(expression, named)))
-            names.setdefault(expression, name)
+            lines.append(self._line(name, _with_names(expression, names)))
+            if isinstance(expression, Apply):
+                names.setdefault(expression, name)
         return lines
 
     def _line(self, name: str, expression: Expr) -> str:
         return f"const real {name} = {c_expression(expression, self.precision)};"
+
+
+def _with_names(expression: Expr, names: Mapping[Expr, str]) -> Expr:
+    """The expression with the names of its largest named parts."""
+    if expression in names:
+        return Var(names[expression])
+    if isinstance(expression, Apply):
+        return Apply(
+            expression.operator, tuple(_with_names(part, names) for part in expression.arguments)
+        )
+    return expression
 
 
 def _shared(expressions: Iterable[Expr]) -> set[Expr]:

@@ -176,12 +176,9 @@ def _window(text: str, columns: list[int]) -> tuple[int, int]:
 
 
 def _clipped(text: str, first: int, last: int, limit: int | None = None) -> str:
-    """A part of a line as it is shown, with an ellipsis where something is left out.
+    """A line from `first` to `last` as it is shown, with an ellipsis where text is left out.
 
-    Args:
-        text: the line.
-        first, last: the part.
-        limit: where the shown line ends, if that is further on.
+    With a `limit`, the part is the beginning of what is shown up to there.
     """
     before = "…" if first else ""
     after = "…" if limit is None and last < len(text) else ""

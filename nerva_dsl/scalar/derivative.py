@@ -65,6 +65,8 @@ def _div(node: Apply, u: _Arguments, d: _Arguments) -> Expr:
 
 def _pow(node: Apply, u: _Arguments, d: _Arguments) -> Expr:
     base, exponent = u
+    if exponent == _ZERO:
+        return _ZERO
     if isinstance(exponent, Number):
         lower = apply("pow", base, Number(exponent.value - 1))
         return _times(apply("mul", exponent, lower), d[0])

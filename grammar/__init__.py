@@ -1,0 +1,1 @@
+"""The grammar of the `.nerva` language, its parser, and its prelude."""

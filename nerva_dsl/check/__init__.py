@@ -1,0 +1,93 @@
+"""Checking: from a `.nerva` file to a model in which every name, size and density is known."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from nerva_dsl.check.checker import Checked, Checker
+from nerva_dsl.check.report import Report
+from nerva_dsl.errors import Diagnostic, DiagnosticError
+from nerva_dsl.grammar.parser import parse_all
+from nerva_dsl.source import Source, Span
+
+__all__ = ["Checked", "check", "check_source", "read_source"]
+
+
+def check(path: Path, overrides: Mapping[str, object]) -> Checked:
+    """Read, parse and check a file.
+
+    Args:
+        path: the file.
+        overrides: other values for its `param`s: Python's, or text that is a constant of the
+            language.
+
+    Raises:
+        DiagnosticError: with every error that was found.
+    """
+    return check_source(read_source(path), overrides)
+
+
+def check_source(source: Source, overrides: Mapping[str, object] | None = None) -> Checked:
+    """Parse and check a text; as `check`."""
+    with _deep_recursion():
+        file, problems = parse_all(source)
+        if not file.statements:
+            what = "has nothing in it but comments" if source.text.strip() else "is empty"
+            help_ = "a file begins with `model NAME`"
+            raise DiagnosticError([Diagnostic("N0112", f"{source.name} {what}", help=help_)])
+        report = Report()
+        report.diagnostics.extend(problems)
+        return Checker(file, overrides or {}, report).check()
+
+
+def read_source(path: Path) -> Source:
+    """Read a file: UTF-8, with or without a byte order mark, with any line ends.
+
+    Raises:
+        DiagnosticError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reasons: dict[type[OSError], str] = {
+            FileNotFoundError: "there is no such file",
+            PermissionError: "permission denied",
+            IsADirectoryError: "it is a directory",
+        }
+        reason = reasons.get(type(error)) or error.strerror or "it cannot be opened"
+        problem = Diagnostic("N0110", f"cannot read {path}: {reason}")
+        raise DiagnosticError([problem]) from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = _lines(content[: error.start].decode("utf-8", "replace").removeprefix("\ufeff"))
+        source = Source(str(path), _lines(content.decode("utf-8-sig", "replace")))
+        problem = Diagnostic(
+            "N0111",
+            f"this is not UTF-8: byte 0x{content[error.start]:02X}",
+            Span(source, len(before), len(before) + 1),
+            help="save the file as UTF-8",
+        )
+        raise DiagnosticError([problem]) from None
+    return Source(str(path), _lines(text))
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+@contextmanager
+def _deep_recursion() -> Iterator[None]:
+    """Room for expressions as deep as the parser lets through, wherever the caller's stack is.
+
+    Since Python 3.11 calls of Python functions take no room on the C stack.
+    """
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 20_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)

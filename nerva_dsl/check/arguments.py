@@ -1,0 +1,93 @@
+"""Binding the arguments of a call to the names that are expected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nerva_dsl import syntax
+from nerva_dsl.check.report import Report, listing, suggest
+from nerva_dsl.errors import Note
+
+
+def bind(
+    report: Report,
+    call: syntax.Call,
+    inputs: Sequence[str],
+    options: Sequence[str] = (),
+    required: Sequence[str] = (),
+) -> dict[str, syntax.Expression] | None:
+    """Bind arguments, by position or by name.
+
+    Args:
+        report: gets every error.
+        call: the call.
+        inputs: names that must be given, in order.
+        options: names that may be given, in order after the inputs.
+        required: the options that have no default.
+
+    Returns:
+        The expression of each name that is given; None if an error was reported.
+    """
+    names = [*inputs, *options]
+    bound: dict[str, syntax.Expression] = {}
+    called = call.name.text
+    sound = True
+    for place, argument in enumerate(call.arguments):
+        value = argument.value
+        if isinstance(value, syntax.Range):
+            report.error("N0205", f"`{called}` does not take a range", argument.span)
+            sound = False
+            continue
+        if argument.name is None:
+            if any(earlier.name is not None for earlier in call.arguments[:place]):
+                report.error(
+                    "N0205", "arguments without a name come before those with one", argument.span
+                )
+                sound = False
+                continue
+            if place >= len(names):
+                report.error(
+                    "N0205",
+                    f"too many arguments: `{called}` takes {_signature(inputs, options)}",
+                    argument.span,
+                )
+                return None
+            bound[names[place]] = value
+            continue
+        name = argument.name.text
+        if name not in names:
+            report.error(
+                "N0206",
+                f"`{called}` has no option `{name}`",
+                argument.name.span,
+                help=suggest(name, names, f"it takes {_signature(inputs, options)}"),
+            )
+            sound = False
+        elif name in bound:
+            report.error(
+                "N0207",
+                f"`{name}` is given twice",
+                argument.name.span,
+                notes=[Note(bound[name].span, "given here first")],
+            )
+            sound = False
+        else:
+            bound[name] = value
+    missing = [name for name in (*inputs, *required) if name not in bound]
+    if missing and sound:
+        report.error(
+            "N0205",
+            f"`{called}` needs {listing(missing)}",
+            call.span,
+            help=f"it takes {_signature(inputs, options)}",
+        )
+    return bound if sound and not missing else None
+
+
+def _signature(inputs: Sequence[str], options: Sequence[str]) -> str:
+    if not inputs and not options:
+        return "no arguments"
+    shown = ", ".join(inputs)
+    if options:
+        shown += ("; " if shown else "") + ", ".join(options)
+    return f"({shown})"

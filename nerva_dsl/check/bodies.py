@@ -1,0 +1,390 @@
+"""Evaluating the bodies of definitions: functions, optimizers and schedules, and constants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from nerva_dsl import syntax
+from nerva_dsl.check import constants, later
+from nerva_dsl.check.arguments import bind
+from nerva_dsl.check.environment import Defined, Function, Scope
+from nerva_dsl.check.expressions import PRIMITIVES, Evaluator
+from nerva_dsl.check.report import Report, listing, suggest
+from nerva_dsl.check.terms import (
+    UNKNOWN,
+    Constant,
+    Scalar,
+    Term,
+    Unknown,
+    describe,
+    is_constant,
+    is_number,
+)
+from nerva_dsl.errors import Note
+from nerva_dsl.scalar import Expr, Number, apply, substitute, variables
+
+GRAPH_FORMS = frozenset({"linear", "normalize"})
+REDUCTIONS = frozenset({"sum", "mean"})
+SOFTMAXES = frozenset({"softmax", "log_softmax"})
+BUILT_IN = (
+    GRAPH_FORMS
+    | REDUCTIONS
+    | SOFTMAXES
+    | PRIMITIVES
+    | later.VALUES.keys()
+    | frozenset({"count", "product", "len", "top_k"})
+)
+"""Names which a definition of a function cannot take."""
+
+
+class ConstantEvaluator(Evaluator):
+    """Evaluates constants: of `param` and `let`, options, sizes and settings."""
+
+    def __init__(
+        self, report: Report, scope: Scope, definition: Mapping[str, object] | None = None
+    ) -> None:
+        """Evaluate constants of a file, or, with the local names of a definition, inside that."""
+        super().__init__(report)
+        self.scope = scope
+        self.definition = definition
+
+    def constant(self, node: syntax.Expression) -> Constant | Unknown:
+        """The value of a constant expression."""
+        term = self.evaluate(node)
+        return UNKNOWN if isinstance(term, Scalar) else term
+
+    def number(self, node: syntax.Expression, what: str) -> float | Unknown:
+        """The value of a constant that has to be a number."""
+        value = self.constant(node)
+        if isinstance(value, Unknown):
+            return UNKNOWN
+        if not is_number(value):
+            return self.report.error(
+                "N0204", f"{what} is a number, not {describe(value)}", node.span
+            )
+        return value  # type: ignore[return-value]
+
+    def name(self, node: syntax.Name) -> Term:
+        """A constant of the file."""
+        if self.definition is not None and node.text in self.definition:
+            return self.report.error(
+                "N0305",
+                f"a constant is needed here, and `{node.text}` is known only in use",
+                node.span,
+            )
+        symbol = self.scope.symbols.get(node.text)
+        if symbol is None:
+            return unknown_name(self.report, node, self.scope)
+        if isinstance(symbol.term, Scalar):
+            return self.report.error(
+                "N0305",
+                f"a constant is needed here, and `{node.text}` is a value of the graph",
+                node.span,
+            )
+        if symbol.kind == "param" and self.definition is not None:
+            return param_in_definition(self.report, node)
+        return symbol.term
+
+    def call(self, node: syntax.Call) -> Term:
+        """A function of constants."""
+        name = node.name.text
+        if name in constants.FUNCTIONS:
+            arguments = positional(self.report, node)
+            return UNKNOWN if arguments is None else self.primitive(node, arguments)
+        known = listing(constants.FUNCTIONS)
+        if name in self.scope.functions or name in BUILT_IN:
+            return self.report.error(
+                "N0305",
+                f"a constant is needed here, and `{name}` is a function of values",
+                node.span,
+                help=f"the functions of constants are {known}",
+            )
+        if name in self.scope.poisoned:
+            return UNKNOWN
+        return self.report.error(
+            "N0201",
+            f"no function of constants is called `{name}`",
+            node.name.span,
+            help=suggest(name, constants.FUNCTIONS, f"there are {known}"),
+        )
+
+
+class BodyEvaluator(Evaluator):
+    """Evaluates scalar expressions in a definition.
+
+    Args:
+        report: gets every error.
+        scope: definitions and `let`s of the file.
+        kind: of the definition, for messages.
+        local: the names of the definition's own.
+    """
+
+    def __init__(self, report: Report, scope: Scope, kind: str, local: Mapping[str, Term]) -> None:
+        super().__init__(report)
+        self.scope = scope
+        self.kind = kind
+        self.local = dict(local)
+
+    def name(self, node: syntax.Name) -> Term:
+        """A name of the definition's own, or a `let`."""
+        if node.text in self.local:
+            return self.local[node.text]
+        symbol = self.scope.symbols.get(node.text)
+        if symbol is None:
+            return unknown_name(self.report, node, self.scope, self.local)
+        if symbol.kind == "param":
+            return param_in_definition(self.report, node)
+        if symbol.kind != "let":
+            return self.report.error(
+                "N0401",
+                f"`{node.text}` is a value of the graph, which a {self.kind} does not see",
+                node.span,
+                help="a definition sees its inputs, its options and the `let`s of its file",
+            )
+        return symbol.term
+
+    def call(self, node: syntax.Call) -> Term:
+        """A primitive, or a function that was defined before."""
+        name = node.name.text
+        if name in PRIMITIVES:
+            arguments = positional(self.report, node)
+            return UNKNOWN if arguments is None else self.primitive(node, arguments)
+        function = self.scope.functions.get(name)
+        if function is not None:
+            return self.inline(node, function)
+        return self.foreign_call(node)
+
+    def foreign_call(self, node: syntax.Call) -> Term:
+        """A call of something that is no function; subclasses know more."""
+        name = node.name.text
+        if name == "len":
+            return ConstantEvaluator(self.report, self.scope, self.local).evaluate(node)
+        if name == "product" and self.kind == "schedule":
+            return later.not_yet(self.report, later.SCHEDULES, "product", node.span)
+        if name in REDUCTIONS | SOFTMAXES:
+            return self.report.error(
+                "N0401",
+                f"`{name}` works over features, which only a loss may do",
+                node.span,
+                help=f"a {self.kind} computes with single numbers",
+            )
+        if name in GRAPH_FORMS or name in later.VALUES:
+            return self.report.error(
+                "N0401",
+                f"`{name}` makes values of the graph, which a {self.kind} cannot do",
+                node.span,
+            )
+        if name == "count":
+            return self.report.error(
+                "N0409", "`count` is for schedules, such as `count(milestones <= epoch)`", node.span
+            )
+        return unknown_function(self.report, node.name, self.scope)
+
+    def inline(self, node: syntax.Call, function: Function) -> Term:
+        """A function's body with the arguments in the places of its inputs and options."""
+        bound = bind_definition(self.report, node, function)
+        if bound is None:
+            return UNKNOWN
+        terms: dict[str, Term] = {}
+        for name in (*function.inputs, *(option.name for option in function.options)):
+            if name in bound:
+                if name in function.inputs:
+                    terms[name] = self.operand(bound[name])
+                else:
+                    terms[name] = self.option(bound[name], f"`{name}`")
+        for option in function.options:
+            if option.name not in terms and option.default is not None:
+                terms[option.name] = option.default
+        if any(isinstance(term, Unknown) for term in terms.values()) or function.body is None:
+            return UNKNOWN
+        replacements: dict[str, Expr] = {}
+        for name, term in terms.items():
+            where = bound.get(name, node)
+            expression = self.scalar(where, term)
+            if expression is None:
+                return UNKNOWN
+            replacements[name] = expression
+        operands = [(bound[name], terms[name]) for name in function.inputs]
+        width = self.common_width(node.span, f"`{function.name}`", operands)
+        if isinstance(width, Unknown):
+            return UNKNOWN
+        expression = substitute(function.body, replacements)
+        if width is not None and not variables(expression):
+            return self.report.error(
+                "N0204", f"`{function.name}` is the same for every value here", node.span
+            )
+        if not self.within_bounds(node.span, expression):
+            return UNKNOWN
+        return self.applied(node, Scalar(expression, width, function.name))
+
+    def operand(self, node: syntax.Expression) -> Term:
+        """An argument of a function."""
+        return self.evaluate(node)
+
+    def option(self, node: syntax.Expression, what: str) -> Term:
+        """An option of a function that is used in this body: any number but a value."""
+        return self.evaluate(node)
+
+    def applied(self, node: syntax.Call, result: Scalar) -> Term:
+        """What the call of a function gives."""
+        return result
+
+
+class ScheduleEvaluator(BodyEvaluator):
+    """Evaluates a schedule: also `count(list <= epoch)`."""
+
+    def foreign_call(self, node: syntax.Call) -> Term:
+        """`count`, which turns a comparison with a list into a sum."""
+        if node.name.text != "count":
+            return super().foreign_call(node)
+        comparison = counted(node)
+        if comparison is None:
+            return self.report.error(
+                "N0409",
+                "`count` takes one comparison with a list",
+                node.span,
+                help="such as `count(milestones <= epoch)`",
+            )
+        left, right = self.side(comparison.left), self.side(comparison.right)
+        if isinstance(left, Unknown) or isinstance(right, Unknown):
+            return UNKNOWN
+        if isinstance(left, tuple) == isinstance(right, tuple):
+            return self.report.error(
+                "N0409",
+                "one side of the comparison in `count` is a list, the other a number",
+                comparison.span,
+            )
+        listed = left if isinstance(left, tuple) else right
+        assert isinstance(listed, tuple)
+        total: Expr = Number(0.0)
+        for place, item in enumerate(listed):
+            if not is_number(item):
+                where = comparison.left if listed is left else comparison.right
+                return self.report.error(
+                    "N0409",
+                    f"a list that is counted holds numbers, not {describe(item)}",
+                    where.span,
+                )
+            sides = (item, right) if listed is left else (left, item)
+            pair = list(zip((comparison.left, comparison.right), sides, strict=True))
+            holds = self._compare(comparison, pair)
+            if holds is None:
+                return UNKNOWN
+            one = apply("select", holds, Number(1.0), Number(0.0))
+            total = one if place == 0 else apply("add", total, one)
+        return Scalar(total, None, "count")
+
+    def side(self, node: syntax.Expression) -> Term:
+        """A side of the comparison in `count`, which may be a list."""
+        return self.evaluate(node)
+
+    def _compare(
+        self, node: syntax.Binary, sides: Sequence[tuple[syntax.Expression, Term]]
+    ) -> Expr | None:
+        names = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
+        if all(is_constant(term) for _, term in sides):
+            holds = constants.binary(node.operator, sides[0][1], sides[1][1])  # type: ignore[arg-type]
+            return apply("eq" if holds else "ne", Number(0.0), Number(0.0))
+        term = self.combine(node.span, names[node.operator], sides, "")
+        return term.expression if isinstance(term, Scalar) else None
+
+
+def counted(call: syntax.Call) -> syntax.Binary | None:
+    """The comparison in a call of `count`, if it is written as it should be."""
+    if len(call.arguments) != 1 or call.arguments[0].name is not None:
+        return None
+    value = call.arguments[0].value
+    if isinstance(value, syntax.Binary) and value.operator in ("<", "<=", ">", ">=", "==", "!="):
+        return value
+    return None
+
+
+def bind_definition(
+    report: Report, call: syntax.Call, definition: Defined
+) -> dict[str, syntax.Expression] | None:
+    """Bind the arguments of a call to a definition's inputs and options."""
+    return bind(
+        report,
+        call,
+        definition.inputs,
+        [option.name for option in definition.options],
+        [option.name for option in definition.options if option.default is None],
+    )
+
+
+def positional(report: Report, call: syntax.Call) -> list[syntax.Expression] | None:
+    """The arguments of a call that takes none by name."""
+    result: list[syntax.Expression] = []
+    for argument in call.arguments:
+        if argument.name is not None:
+            report.error(
+                "N0206",
+                f"`{call.name.text}` has no option `{argument.name.text}`",
+                argument.name.span,
+            )
+            return None
+        if isinstance(argument.value, syntax.Range):
+            report.error("N0205", f"`{call.name.text}` does not take a range", argument.span)
+            return None
+        result.append(argument.value)
+    return result
+
+
+def unknown_name(
+    report: Report, node: syntax.Name, scope: Scope, local: Iterable[str] = ()
+) -> Unknown:
+    """Report a name that stands for nothing."""
+    if node.text in scope.poisoned:
+        return UNKNOWN
+    help_ = suggest(node.text, [*local, *scope.symbols])
+    for kind, names in (
+        ("function", scope.functions),
+        ("loss", scope.losses),
+        ("optimizer", scope.optimizers),
+        ("schedule", scope.schedules),
+    ):
+        if node.text in names:
+            help_ = f"`{node.text}` is a {kind}, to be called: `{node.text}(…)`"
+    if node.text in scope.coming and not help_.startswith("`"):
+        return report.error(
+            "N0201",
+            f"`{node.text}` is not defined yet",
+            node.span,
+            notes=[Note(scope.coming[node.text], "defined here")],
+            help="a name is defined before it is used",
+        )
+    return report.error("N0201", f"nothing is called `{node.text}`", node.span, help=help_)
+
+
+def unknown_function(report: Report, name: syntax.Name, scope: Scope) -> Unknown:
+    """Report the call of a function that does not exist."""
+    if name.text in scope.poisoned:
+        return UNKNOWN
+    known = [*scope.functions, *PRIMITIVES, *GRAPH_FORMS]
+    help_ = suggest(name.text, known, f"there are {listing(sorted(known))}")
+    for kind, names in (
+        ("a loss", scope.losses),
+        ("an optimizer", scope.optimizers),
+        ("a schedule", scope.schedules),
+    ):
+        if name.text in names:
+            help_ = f"`{name.text}` is {kind}"
+    return report.error("N0201", f"no function is called `{name.text}`", name.span, help=help_)
+
+
+def param_in_definition(report: Report, node: syntax.Name) -> Unknown:
+    """Report a definition that reads a `param`."""
+    return report.error(
+        "N0402",
+        f"`{node.text}` is a `param`, which a definition does not see",
+        node.span,
+        help=f"make it an option, `; {node.text}`, and give it where the definition is used",
+    )
+
+
+def as_options(values: Mapping[str, Constant]) -> dict[str, Term]:
+    """Options as real numbers in an expression; lists stay lists."""
+    return {
+        name: Scalar(Number(float(value))) if is_number(value) else value  # type: ignore[arg-type]
+        for name, value in values.items()
+    }

@@ -1,0 +1,367 @@
+"""The checker's walk over a file: names, types, shapes and densities, statement by statement."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from nerva_dsl import model, syntax
+from nerva_dsl.check import later
+from nerva_dsl.check.bodies import ConstantEvaluator
+from nerva_dsl.check.definitions import define
+from nerva_dsl.check.densities import Sparsity, check_sparsity
+from nerva_dsl.check.environment import Scope
+from nerva_dsl.check.graph import Graph, reachable
+from nerva_dsl.check.overrides import Overrides
+from nerva_dsl.check.report import Report, suggest
+from nerva_dsl.check.resolve import resolve
+from nerva_dsl.check.roles import LossRole
+from nerva_dsl.check.settings import Training, check_training
+from nerva_dsl.check.terms import UNKNOWN, Constant, Scalar, Symbol, Term, Unknown
+from nerva_dsl.check.values import ValueEvaluator
+from nerva_dsl.errors import Diagnostic, DiagnosticError, Note
+from nerva_dsl.grammar import parser
+from nerva_dsl.source import Source, Span
+
+MAX_CLASSES = 2**24
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A model without errors, and the warnings about it."""
+
+    model: model.CheckedModel
+    warnings: tuple[Diagnostic, ...]
+
+
+@cache
+def prelude() -> Scope:
+    """The definitions that every file sees."""
+    path = Path(parser.__file__).with_name("prelude.nerva")
+    report, scope = Report(), Scope()
+    for statement in parser.parse(Source(path.name, path.read_text(encoding="utf-8"))).statements:
+        if isinstance(statement, syntax.Definition | syntax.BlockDefinition):
+            define(report, scope, statement)
+    if report.errors:
+        raise DiagnosticError(report.errors)
+    return scope
+
+
+class Checker:
+    """Checks one file."""
+
+    def __init__(self, file: syntax.File, overrides: Mapping[str, object], report: Report) -> None:
+        self.file = file
+        self.report = report
+        library = prelude()
+        self.scope = Scope(
+            functions=dict(library.functions),
+            losses=dict(library.losses),
+            schedules=dict(library.schedules),
+            optimizers=dict(library.optimizers),
+        )
+        self.scope.coming.update(_names(file))
+        self.graph = Graph()
+        self.constants = ConstantEvaluator(report, self.scope)
+        self.overrides = Overrides(report, overrides)
+        self.params: dict[str, Constant] = {}
+        self.declared = {
+            statement.kind: statement
+            for statement in reversed(file.statements)
+            if isinstance(statement, syntax.Declaration)
+        }
+        self.once: dict[str, Span] = {}
+        self.model_name: syntax.Name | None = None
+        self.input: model.InputSpec | None = None
+        self.target: model.TargetSpec | None = None
+        self.bindings: dict[str, model.Value] = {}
+        self.output: model.Value | None = None
+        self.loss: model.Value | None = None
+        self.sparsity: Sparsity | None = None
+        self.train: syntax.Settings | None = None
+
+    def check(self) -> Checked:
+        """Check everything.
+
+        Raises:
+            DiagnosticError: with every error of the file.
+        """
+        for statement in self.file.statements:
+            self._statement(statement)
+        self._check_parts()
+        self.overrides.check_all_used(self.params, self.scope)
+        place = self.model_name.span if self.model_name else Span(self.file.source, 0, 0)
+        training = check_training(self.report, self.scope, self.train, place)
+        if self.output is None or self.loss is None or self.input is None or not self.model_name:
+            raise DiagnosticError(self.report.errors)
+        return self._finish(training, self.model_name, self.input, self.output, self.loss)
+
+    def _finish(
+        self,
+        training: Training,
+        name: syntax.Name,
+        input_: model.InputSpec,
+        output: model.Value,
+        loss: model.Value,
+    ) -> Checked:
+        done, layers = resolve(self.report, self.graph, self.sparsity, [output, loss])
+        for bound, value in self.bindings.items():
+            if value not in done and not self.report.errors:
+                symbol = self.scope.symbols[bound]
+                self.report.warning(
+                    "N0250",
+                    f"`{bound}` reaches neither the loss nor the output",
+                    symbol.span,
+                    help="it is left out of the model",
+                )
+        if not any(isinstance(value, model.Linear) for value in reachable([done[loss]])):
+            self.report.error(
+                "N0214",
+                "the loss depends on no `linear`, so there is nothing to learn",
+                loss.span,
+            )
+        if self.report.errors or training.rule is None:
+            raise DiagnosticError(self.report.errors)
+        checked = model.CheckedModel(
+            name=name.text,
+            source=self.file.source,
+            params=tuple(self.params.items()),  # type: ignore[arg-type]  # lists are refused
+            input=input_,
+            target=self.target,
+            values=tuple(done[value] for value in self.bindings.values() if value in done),
+            layers=layers,
+            output=done[output],
+            loss=done[loss],
+            rule=training.rule,
+            schedule=training.schedule,
+            batch=training.batch,
+            epochs=training.epochs,
+            seed=training.seed,
+            shuffle=training.shuffle,
+            precision=training.precision,
+        )
+        return Checked(checked, self.report.warnings)
+
+    def _statement(self, node: syntax.Statement) -> None:
+        match node:
+            case syntax.Constant():
+                self._constant(node)
+            case syntax.Binding():
+                self._binding(node)
+            case syntax.Declaration():
+                self._declaration(node)
+            case syntax.Role():
+                self._role(node)
+            case syntax.Definition() | syntax.BlockDefinition():
+                define(self.report, self.scope, node)
+            case syntax.ModelName():
+                self._model(node)
+            case syntax.Settings(kind="train"):
+                if self._only_one("train", node.keyword):
+                    self.train = node
+            case syntax.Settings():
+                later.not_yet(self.report, later.STATEMENTS, "regrow", node.keyword)
+            case syntax.Metric():
+                later.not_yet(self.report, later.STATEMENTS, "metric", node.span)
+            case syntax.Import():
+                later.not_yet(self.report, later.STATEMENTS, "import", node.span)
+            case syntax.Broken():
+                self._broken(node)
+
+    def _broken(self, node: syntax.Broken) -> None:
+        """What was meant here is not missing, but nothing is known of it."""
+        if node.keyword:
+            self.once.setdefault(node.keyword, node.span)
+        if node.name is not None:
+            self.scope.poisoned.add(node.name.text)
+
+    def _only_one(self, part: str, span: Span) -> bool:
+        if part in self.once:
+            self.report.error(
+                "N0212",
+                f"a model has one `{part}`",
+                span,
+                notes=[Note(self.once[part], "given here first")],
+            )
+            return False
+        self.once[part] = span
+        return True
+
+    def _bind(self, name: syntax.Name, kind: str, term: Term) -> bool:
+        """Add a name to the namespace of values and constants."""
+        earlier = self.scope.symbols.get(name.text)
+        if earlier is not None:
+            self.report.error(
+                "N0202",
+                f"`{name.text}` is defined twice",
+                name.span,
+                notes=[Note(earlier.span, "defined here first")],
+                help="every name has one meaning; choose another",
+            )
+            return False
+        self.scope.symbols[name.text] = Symbol(kind, term, name.span)  # type: ignore[arg-type]
+        return True
+
+    def _model(self, node: syntax.ModelName) -> None:
+        if not self._only_one("model", node.span):
+            return
+        self.model_name = node.name
+        text = node.name.text
+        if keyword.iskeyword(text):
+            self.report.error(
+                "N0216",
+                f"`{text}` is a word of Python, and a model's name is also a Python module's",
+                node.name.span,
+                help=f"choose another name, such as `{text}_model`",
+            )
+        elif text in _TAKEN_MODULES:
+            self.report.error(
+                "N0216",
+                f"a module `{text}` would hide the Python module of that name",
+                node.name.span,
+                help=f"choose another name, such as `{text}_model`",
+            )
+        if self.file.statements[0] is not node:
+            first = self.file.statements[0].span
+            self.report.error(
+                "N0211",
+                "the file does not begin with `model NAME`",
+                node.span,
+                notes=[Note(first, "this comes first")],
+            )
+
+    def _constant(self, node: syntax.Constant) -> None:
+        value = self.constants.constant(node.value)
+        if node.kind == "param":
+            if isinstance(value, tuple):
+                value = self.report.error(
+                    "N0204",
+                    "a `param` is a number, a truth value or a string",
+                    node.value.span,
+                    help=f"use `let {node.name.text} = …` for a list",
+                )
+            value = self.overrides.apply(node, value)
+        if self._bind(node.name, node.kind, value) and node.kind == "param":
+            self.params[node.name.text] = 0 if isinstance(value, Unknown) else value
+
+    def _declaration(self, node: syntax.Declaration) -> None:
+        if not self._only_one(node.kind, node.span):
+            return
+        kinds = ("uint8", "float32") if node.kind == "input" else ("class", "float32")
+        kind = node.type.name.text
+        size = ValueEvaluator(self.report, self.scope, self.graph, "").size(
+            node.type.size, f"the size of the {node.kind}"
+        )
+        term: Term = UNKNOWN
+        if kind not in kinds:
+            self.report.error(
+                "N0204",
+                f"the {node.kind} is {kinds[0]} or {kinds[1]}, not `{kind}`",
+                node.type.name.span,
+                help=_type_help(kind, kinds),
+            )
+        elif not isinstance(size, Unknown):
+            name, span = node.name.text, node.span
+            if node.kind == "input":
+                self.input = model.InputSpec(name, kind, size, span)  # type: ignore[arg-type]
+                term = self.graph.add(model.Input(size, span, name))
+            elif kind == "class" and size > MAX_CLASSES:
+                self.report.error(
+                    "N0208", f"at most {MAX_CLASSES} classes, not {size}", node.type.size.span
+                )
+            else:
+                meaning = "class" if kind == "class" else "real"
+                self.target = model.TargetSpec(name, meaning, size, span)  # type: ignore[arg-type]
+                term = self.graph.add(model.Target(size, span, name))
+        self._bind(node.name, node.kind, term)
+
+    def _binding(self, node: syntax.Binding) -> None:
+        name = node.name.text
+        evaluator = ValueEvaluator(self.report, self.scope, self.graph, name)
+        value = evaluator.value(node.value)
+        term: Term = UNKNOWN
+        if value is not None:
+            if value.name is None:
+                value = self.graph.rename(value, name)
+            term = self.graph.scalar(value)
+        if self._bind(node.name, "value", term) and value is not None and value.name == name:
+            self.bindings[name] = value
+
+    def _role(self, node: syntax.Role) -> None:
+        if not self._only_one(node.kind, node.keyword):
+            return
+        if node.kind == "sparsity":
+            sparsity = check_sparsity(self.constants, node.value)
+            self.sparsity = None if isinstance(sparsity, Unknown) else sparsity
+            return
+        evaluator = ValueEvaluator(
+            self.report, self.scope, self.graph, node.kind, target=node.kind == "loss"
+        )
+        if node.kind == "output":
+            value = evaluator.value(node.value)
+        else:
+            compared = self.input.name if self.input is not None else None
+            role = LossRole(evaluator, compared, self.declared.get("target"))
+            value = self._loss(role, node)
+        if value is not None and value.name is None:
+            value = self.graph.rename(value, node.kind)
+        if node.kind == "output":
+            self.output = value
+        else:
+            self.loss = value
+
+    def _loss(self, role: LossRole, node: syntax.Role) -> model.Value | None:
+        term = role.evaluate(node.value)
+        if isinstance(term, Unknown):
+            return None
+        if not isinstance(term, Scalar):
+            self.report.error("N0217", "a loss is needed here, not a constant", node.value.span)
+            return None
+        if not role.values.within_bounds(node.value.span, term.expression):
+            return None
+        return self.graph.value(term, node.value.span)
+
+    def _check_parts(self) -> None:
+        """Report the parts that every model has."""
+        wanted = {
+            "input": "input x : float32[64]",
+            "output": "output = y",
+            "loss": "loss = squared_error(y, t)",
+        }
+        start = Span(self.file.source, 0, 0)
+        if "model" not in self.once:
+            self.report.error(
+                "N0211",
+                "the file does not name its model",
+                start,
+                help="the first line is `model NAME`",
+            )
+        for part, example in wanted.items():
+            if part not in self.once:
+                self.report.error(
+                    "N0211",
+                    f"the model has no `{part}`",
+                    self.once.get("model", start),
+                    help=f"add a line such as `{example}`",
+                )
+
+
+_TAKEN_MODULES = frozenset({"json", "nerva_dsl", "numpy", "scipy", "cffi"})
+
+
+def _names(file: syntax.File) -> dict[str, Span]:
+    """The places of the names of values and constants that a file defines."""
+    return {
+        statement.name.text: statement.name.span
+        for statement in reversed(file.statements)
+        if isinstance(statement, syntax.Constant | syntax.Binding | syntax.Declaration)
+    }
+
+
+def _type_help(kind: str, kinds: tuple[str, str]) -> str:
+    if kind in ("float64", "double"):
+        return "for double precision: `precision = float64` in `train`"
+    return suggest(kind, kinds)

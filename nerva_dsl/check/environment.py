@@ -1,0 +1,82 @@
+"""What a file has defined: one namespace a kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nerva_dsl import syntax
+from nerva_dsl.check.terms import Constant, Symbol
+from nerva_dsl.scalar import Expr
+from nerva_dsl.source import Span
+
+
+@dataclass(frozen=True)
+class OptionSpec:
+    """An option of a definition.
+
+    Attributes:
+        default: None if there is none.
+        kind: lists occur in schedules only, inside `count`.
+    """
+
+    name: str
+    default: Constant | None
+    kind: Literal["number", "list"]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Defined:
+    """A definition whose body has been checked and is sound."""
+
+    kind: str
+    name: str
+    span: Span
+    inputs: tuple[str, ...]
+    options: tuple[OptionSpec, ...]
+
+
+@dataclass(frozen=True)
+class Function(Defined):
+    """A function: an expression over its inputs and options."""
+
+    body: Expr | None
+
+
+@dataclass(frozen=True)
+class BodyDefinition(Defined):
+    """A loss or schedule: its body is evaluated where it is used.
+
+    Names are never redefined, so a body that was sound where it stands means the same later.
+    """
+
+    body: syntax.Expression
+    scope: Scope
+
+
+@dataclass(frozen=True)
+class OptimizerDefinition(Defined):
+    """An optimizer: states and assignments over `w`, `g`, `lr`, `step` and its options."""
+
+    states: tuple[tuple[str, float], ...]
+    assignments: tuple[tuple[str, Expr], ...]
+
+
+@dataclass
+class Scope:
+    """The names of a file, so far.
+
+    Attributes:
+        symbols: values and constants.
+        poisoned: names whose definition is broken, whatever their kind.
+        coming: the places of all names of values and constants in the file, for messages.
+    """
+
+    symbols: dict[str, Symbol] = field(default_factory=dict)
+    functions: dict[str, Function] = field(default_factory=dict)
+    losses: dict[str, BodyDefinition] = field(default_factory=dict)
+    schedules: dict[str, BodyDefinition] = field(default_factory=dict)
+    optimizers: dict[str, OptimizerDefinition] = field(default_factory=dict)
+    poisoned: set[str] = field(default_factory=set)
+    coming: dict[str, Span] = field(default_factory=dict)

@@ -1,0 +1,118 @@
+"""The graph of values while it is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nerva_dsl import model
+from nerva_dsl.check.initialisers import InitialiserChoice
+from nerva_dsl.check.terms import Scalar
+from nerva_dsl.scalar import Expr, Var, substitute, variables
+from nerva_dsl.source import Span
+
+
+@dataclass(frozen=True)
+class LayerRequest:
+    """A `linear` before densities are spread.
+
+    Attributes:
+        layer: with the sizes; dense as long as nothing else is known.
+        binding: the name that the layer's name is made of.
+        density: its own, or None.
+        density_span: where its own density is written.
+        initialiser: of its weights.
+    """
+
+    layer: model.Layer
+    binding: str
+    density: float | None
+    density_span: Span
+    initialiser: InitialiserChoice
+
+
+class Graph:
+    """Values in the order in which they are made, so that operands come before what uses them.
+
+    While an expression is evaluated, a value is the variable `#number` of a `Scalar`.
+    """
+
+    def __init__(self) -> None:
+        self.values: list[model.Value] = []
+        self.requests: list[LayerRequest] = []
+        self._numbers: dict[model.Value, int] = {}
+
+    def add(self, value: model.Value) -> Scalar:
+        """Add a value; its operands are in the graph already."""
+        self._numbers[value] = len(self.values)
+        self.values.append(value)
+        return self.scalar(value)
+
+    def scalar(self, value: model.Value) -> Scalar:
+        """A value of the graph as a term."""
+        return Scalar(Var(f"#{self._numbers[value]}"), value.width)
+
+    def existing(self, term: Scalar) -> model.Value | None:
+        """The value that a term is, if it is one as it stands."""
+        if isinstance(term.expression, Var) and term.expression.name.startswith("#"):
+            return self.values[int(term.expression.name[1:])]
+        return None
+
+    def value(self, term: Scalar, span: Span) -> model.Value:
+        """A term as a value: the one it is, or a new `Elementwise`."""
+        value = self.existing(term)
+        if value is not None:
+            return value
+        names = variables(term.expression)
+        operands = tuple(self.values[int(name[1:])] for name in names)
+        replacements: dict[str, Expr] = {name: Var(f"a{place}") for place, name in enumerate(names)}
+        expression = substitute(term.expression, replacements)
+        made = model.Elementwise(
+            term.width or 1, span, None, expression, operands, term.label or "value"
+        )
+        self.add(made)
+        return made
+
+    def rename(self, value: model.Value, name: str) -> model.Value:
+        """Name the value that was made last, which nothing uses yet."""
+        number = self._numbers.pop(value)
+        named = replace(value, name=name)
+        self.values[number] = named
+        self._numbers[named] = number
+        return named
+
+
+def operands(value: model.Value) -> tuple[model.Value, ...]:
+    """The values that a value is computed from."""
+    match value:
+        case model.Elementwise():
+            return value.operands
+        case model.Linear() | model.Normalize() | model.Reduce() | model.Softmax():
+            return (value.x,)
+        case model.LogSoftmax():
+            return (value.x,)
+    return ()
+
+
+def with_operands(value: model.Value, done: dict[model.Value, model.Value]) -> model.Value:
+    """The same value computed from other ones; itself if they are the same."""
+    old = operands(value)
+    new = tuple(done[operand] for operand in old)
+    if all(a is b for a, b in zip(old, new, strict=True)):
+        return value
+    changes: dict[str, Any] = (
+        {"operands": new} if isinstance(value, model.Elementwise) else {"x": new[0]}
+    )
+    return replace(value, **changes)
+
+
+def reachable(roots: list[model.Value]) -> set[model.Value]:
+    """The values that some values are computed from, these included."""
+    found: set[model.Value] = set()
+    stack = list(roots)
+    while stack:
+        value = stack.pop()
+        if value not in found:
+            found.add(value)
+            stack.extend(operands(value))
+    return found

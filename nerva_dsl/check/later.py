@@ -1,0 +1,34 @@
+"""Parts of the language that this version recognises and does not have yet.
+
+Whoever adds one deletes it from its table; what each is called in messages stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nerva_dsl.check.report import Report
+from nerva_dsl.check.terms import Unknown
+from nerva_dsl.source import Span
+
+STATEMENTS = {name: f"`{name}`" for name in ("metric", "import", "layer", "regrow")}
+DEFINITIONS = {"learn": "`learn`", "derivative": "a stated `derivative`"}
+VALUES = {
+    name: f"`{name}`"
+    for name in ("batch_norm", "dropout", "softmax", "log_softmax", "concat", "slice")
+}
+LINEAR_OPTIONS = {
+    name: f"`{name}` of `linear`" for name in ("drop_connect", "pattern", "optimizer", "regrow")
+}
+TRAIN_KEYS = {name: f"`{name}`" for name in ("weight_decay", "clip_norm")}
+SCHEDULES = {"product": "`product`", "arithmetic": "arithmetic of schedules"}
+
+
+def not_yet(report: Report, table: Mapping[str, str], name: str, span: Span) -> Unknown:
+    """Report a part of the language that this version does not have."""
+    return report.error(
+        "N0190",
+        f"{table[name]} is not in this version yet",
+        span,
+        help="it belongs to the language; a later version of nervac will have it",
+    )

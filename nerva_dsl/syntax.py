@@ -1,0 +1,327 @@
+"""What was written: the syntax nodes of a `.nerva` file, each with its place.
+
+There is one expression syntax for constants, values and the bodies of definitions; what a name or
+a call means is the checker's to say. Nodes are frozen and say nothing that the text does not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from nerva_dsl.source import Source, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name, where it is defined or where it is used."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NumberLiteral:
+    """A number as written; an integer if its text is all digits."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextLiteral:
+    """A string, without its quotes."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """`true` or `false`."""
+
+    span: Span
+    value: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListLiteral:
+    """`[a, b, …]`."""
+
+    span: Span
+    items: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """`-x` or `not x`."""
+
+    span: Span
+    operator: str
+    operand: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """`x + y` and the other infix operators, comparisons and `and`, `or` included."""
+
+    span: Span
+    operator: str
+    left: Expression
+    right: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Conditional:
+    """`if condition then chosen else otherwise`."""
+
+    span: Span
+    condition: Expression
+    chosen: Expression
+    otherwise: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """`i in first .. last`, an argument of `product`."""
+
+    span: Span
+    name: Name
+    first: Expression
+    last: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of a call, by position if it has no name."""
+
+    span: Span
+    name: Name | None
+    value: Expression | Range
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`name(arguments)`."""
+
+    span: Span
+    name: Name
+    arguments: tuple[Argument, ...]
+
+
+Expression = (
+    Name | NumberLiteral | TextLiteral | Truth | ListLiteral | Unary | Binary | Conditional | Call
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """`model NAME`."""
+
+    span: Span
+    name: Name
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """`param NAME = value` or `let NAME = value`."""
+
+    span: Span
+    kind: Literal["param", "let"]
+    name: Name
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """`uint8[3072]`."""
+
+    span: Span
+    name: Name
+    size: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """`input NAME : type` or `target NAME : type`."""
+
+    span: Span
+    kind: Literal["input", "target"]
+    name: Name
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """`NAME = value`: a value of the graph, or an assignment in a block."""
+
+    span: Span
+    name: Name
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """`sparsity = …`, `output = …` or `loss = …`."""
+
+    span: Span
+    kind: Literal["sparsity", "output", "loss"]
+    keyword: Span
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """`metric NAME = value`."""
+
+    span: Span
+    name: Name
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """`import "path"`."""
+
+    span: Span
+    path: TextLiteral
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option of a definition: after the `;` of its signature.
+
+    Attributes:
+        learn: the place of the word `learn`, if it stands there.
+    """
+
+    span: Span
+    name: Name
+    default: Expression | None
+    learn: Span | None
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """`(inputs; options)`: what the compiler supplies, and what the user may give."""
+
+    span: Span
+    inputs: tuple[Name, ...]
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A `function`, `loss` or `schedule`: a name, a signature and one expression.
+
+    Attributes:
+        derivative: what stands after `derivative`, if that is given.
+    """
+
+    span: Span
+    kind: Literal["function", "loss", "schedule"]
+    name: Name
+    signature: Signature
+    body: Expression
+    derivative: Expression | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`state NAME = value` in an optimizer."""
+
+    span: Span
+    name: Name
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """`return value` in a layer."""
+
+    span: Span
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDefinition:
+    """An `optimizer` or a `layer`: a name, a signature and lines in braces."""
+
+    span: Span
+    kind: Literal["optimizer", "layer"]
+    name: Name
+    signature: Signature
+    lines: tuple[Binding | State | Return | Broken, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`train { key = value … }` or `regrow { … }`."""
+
+    span: Span
+    kind: Literal["train", "regrow"]
+    keyword: Span
+    lines: tuple[Binding | Broken, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A statement with a syntax error: what can still be said of it.
+
+    It keeps the checker from complaining of the absence of what was meant here.
+
+    Attributes:
+        keyword: the word that it starts with, such as `input` or `loss`; empty for a name.
+        name: the name that it seems to define, if any.
+    """
+
+    span: Span
+    keyword: str
+    name: Name | None
+
+
+Statement = (
+    ModelName
+    | Constant
+    | Declaration
+    | Binding
+    | Role
+    | Metric
+    | Import
+    | Definition
+    | BlockDefinition
+    | Settings
+    | Broken
+)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A whole file."""
+
+    source: Source
+    statements: tuple[Statement, ...]
+
+
+def children(node: Expression | Range | Argument) -> Iterator[Expression | Range | Argument]:
+    """The parts of an expression, in the order in which they are written."""
+    match node:
+        case ListLiteral():
+            yield from node.items
+        case Unary():
+            yield node.operand
+        case Binary():
+            yield node.left
+            yield node.right
+        case Conditional():
+            yield node.condition
+            yield node.chosen
+            yield node.otherwise
+        case Call():
+            yield from node.arguments
+        case Argument():
+            yield node.value
+        case Range():
+            yield node.first
+            yield node.last
