@@ -1,0 +1,297 @@
+"""The calls into a compiled model: one C object, one call at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerva_dsl.runtime.parameters import Contents
+from nerva_dsl.runtime.spec import ModelSpec, ParameterSpec
+from nerva_dsl.runtime.worker import run_interruptible
+
+Array = NDArray[Any]
+
+NON_FINITE_INPUT = 1
+NON_FINITE_LOSS = 2
+NO_TOTALS = (0.0,) * 8
+
+# The process in which OpenMP was first used. A forked child inherits that thread's team without
+# its threads and would wait for them for ever; a new thread makes itself a team of its own.
+_first_process: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a call is to work on; the fields of `nerva_job`.
+
+    Attributes:
+        x: samples, C-contiguous, of the type the C code reads.
+        t: targets, or None.
+        order: rows in the order of use, or None for 0, 1, 2, …
+        first: position of the order to begin at.
+        learning_rate: NaN for the file's schedule.
+        epoch: epochs done, for the schedule.
+        epochs: how many the training has, for the schedule.
+        step: steps done.
+        threads: 0 leaves it to OpenMP.
+        totals: sums over the samples before `first`.
+    """
+
+    x: Array
+    t: Array | None = None
+    order: NDArray[np.int64] | None = None
+    first: int = 0
+    learning_rate: float = float("nan")
+    epoch: int = 0
+    epochs: int = 1
+    step: int = 0
+    threads: int = 0
+    totals: tuple[float, ...] = NO_TOTALS
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a call did; the fields of `nerva_report`.
+
+    Attributes:
+        samples: position of the order that was reached.
+        step: steps done.
+        error: 0, `NON_FINITE_INPUT` or `NON_FINITE_LOSS`.
+        row: of the input that is not finite.
+        feature: of the input that is not finite.
+        layer: where the loss is not finite, or -1.
+        totals: sums over the samples done.
+    """
+
+    samples: int
+    step: int
+    error: int
+    row: int
+    feature: int
+    layer: int
+    totals: tuple[float, ...]
+
+
+class Engine:
+    """A model's C object.
+
+    Its methods are to be called inside `exclusive`.
+    """
+
+    def __init__(self, spec: ModelSpec, extension: Any) -> None:
+        self._spec = spec
+        self._ffi = extension.ffi
+        self._lib = extension.lib
+        model = self._lib.nerva_create()
+        if model == self._ffi.NULL:
+            raise MemoryError(f"not enough memory for model {spec.name}")
+        self._model = self._ffi.gc(model, self._lib.nerva_destroy)
+        self._job = self._ffi.new("nerva_job *")
+        self._report = self._ffi.new("nerva_report *")
+        self._lock = threading.RLock()
+        self._running = False
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other threads out, and callbacks that run while the model is at work.
+
+        Raises:
+            RuntimeError: called from `on_progress`.
+        """
+        with self._lock:
+            if self._running:
+                raise RuntimeError(
+                    "the model is at work: on_progress may not use it, on_epoch may",
+                )
+            yield
+
+    def train(
+        self,
+        job: Job,
+        commit: Callable[[Report], None],
+        *,
+        long: bool,
+        progress: Callable[[int], None] | None = None,
+    ) -> Report:
+        """One update for each batch.
+
+        Args:
+            job: the samples.
+            commit: called with the report before an interrupt can come between.
+            long: run on a worker thread, to be interruptible between batches.
+            progress: called with the number of samples done.
+        """
+        return self._call(self._lib.nerva_train, job, long=long, commit=commit, progress=progress)
+
+    def evaluate(self, job: Job, *, long: bool) -> Report:
+        """Totals in evaluation mode."""
+        return self._call(self._lib.nerva_evaluate, job, long=long)
+
+    def predict(self, job: Job, output: Array, *, long: bool) -> Report:
+        """Outputs in evaluation mode."""
+        pointer = self._ffi.from_buffer("real *", output, require_writable=True)
+        return self._call(self._lib.nerva_predict, job, pointer, long=long)
+
+    def gradients(self, job: Job) -> tuple[Report, dict[str, Array]]:
+        """Gradients of the mean loss by parameter; for `csr`, of the non-zeros in order."""
+        ffi = self._ffi
+        arrays = {
+            parameter.name: np.zeros(parameter.nnz, self._spec.real)
+            for parameter in self._spec.parameters
+            if parameter.trained
+        }
+        pointers = ffi.new("real *[]", max(1, len(self._spec.parameters)))
+        buffers = []  # keep the arrays' memory in place
+        for parameter in self._spec.parameters:
+            if parameter.name in arrays:
+                buffers.append(ffi.from_buffer("real *", arrays[parameter.name]))
+                pointers[parameter.index] = buffers[-1]
+        report = self._call(self._lib.nerva_gradients, job, pointers)
+        for parameter in self._spec.parameters:
+            if parameter.sparse and parameter.name in arrays:
+                arrays[parameter.name] = arrays[parameter.name][: self.nnz(parameter)]
+        return report, arrays
+
+    def learning_rate(self, epoch: int, epochs: int, step: int) -> float:
+        """The file's schedule."""
+        return float(self._lib.nerva_learning_rate(float(epoch), float(epochs), float(step)))
+
+    def nnz(self, parameter: ParameterSpec) -> int:
+        """Current number of non-zeros, or of numbers where all are stored."""
+        if not parameter.sparse:
+            return parameter.nnz
+        row_start = self._lib.nerva_row_start(self._model, parameter.index)
+        return int(row_start[parameter.shape[0]])
+
+    def contents(self, parameter: ParameterSpec) -> Contents:
+        """A copy of everything stored of a parameter."""
+        count = self.nnz(parameter)
+        value, states, row_start, column = self._views(parameter)
+        return Contents(
+            value[:count].copy(),
+            tuple(state[:count].copy() for state in states),
+            None if row_start is None else row_start.copy(),
+            None if column is None else column[:count].copy(),
+        )
+
+    def install(self, parameter: ParameterSpec, contents: Contents) -> None:
+        """Write everything stored of a parameter, and derive all indices from its pattern.
+
+        Creation, loading, `set_parameters` and whatever changes a pattern go through here.
+        The contents must have been checked.
+        """
+        count = len(contents.value)
+        value, states, row_start, column = self._views(parameter)
+        value[:count] = contents.value
+        value[count:] = 0
+        for state, new in zip(states, contents.states, strict=True):
+            state[:count] = new
+            state[count:] = 0
+        if row_start is not None and column is not None:
+            row_start[:] = contents.row_start
+            column[:count] = contents.column
+            column[count:] = 0
+        self._lib.nerva_index(self._model, parameter.index)
+
+    def _views(
+        self, parameter: ParameterSpec
+    ) -> tuple[Array, list[Array], Array | None, Array | None]:
+        """The C arrays themselves: value, states, row starts, columns."""
+        lib, model, index = self._lib, self._model, parameter.index
+        real, count = self._spec.real, parameter.nnz
+        value = self._view(lib.nerva_value(model, index), count, real)
+        states = [
+            self._view(lib.nerva_state(model, index, state), count, real)
+            for state in range(len(parameter.states))
+        ]
+        if not parameter.sparse:
+            return value, states, None, None
+        rows = parameter.shape[0]
+        row_start = self._view(lib.nerva_row_start(model, index), rows + 1, np.dtype(np.int64))
+        column = self._view(lib.nerva_column(model, index), count, np.dtype(np.int32))
+        return value, states, row_start, column
+
+    def _view(self, pointer: Any, count: int, dtype: np.dtype[Any]) -> Array:
+        if count == 0:
+            return np.empty(0, dtype)
+        return np.frombuffer(self._ffi.buffer(pointer, count * dtype.itemsize), dtype)
+
+    def _call(
+        self,
+        function: Callable[..., int],
+        job: Job,
+        *extra: object,
+        long: bool = False,
+        commit: Callable[[Report], None] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Report:
+        """Fill the C structs, call, and read the report."""
+        global _first_process  # noqa: PLW0603
+        process = os.getpid()
+        if _first_process is None:
+            _first_process = process
+        report = self._report
+        buffers = self._fill(job)
+        reports: list[Report] = []
+
+        def work() -> None:
+            try:
+                function(self._model, self._job, report, *extra)
+            finally:  # an interrupt comes as soon as the call returns
+                reports.append(self._read(report))
+                if commit is not None:
+                    commit(reports[0])
+
+        def stop() -> None:
+            report.stop = 1
+
+        def show() -> None:
+            if progress is not None:
+                progress(report.samples)
+
+        self._running = True
+        try:
+            if long or process != _first_process:
+                run_interruptible(work, stop, show)
+            else:
+                work()
+        finally:
+            self._running = False
+            del buffers
+        return reports[0]
+
+    def _fill(self, job: Job) -> tuple[object, ...]:
+        """Write the C structs; what is returned keeps the arrays' memory in place."""
+        ffi, into, report = self._ffi, self._job, self._report
+        x = ffi.from_buffer(job.x)
+        t = ffi.NULL if job.t is None else ffi.from_buffer(job.t)
+        order = ffi.NULL if job.order is None else ffi.from_buffer("int64_t *", job.order)
+        into.x, into.t, into.order = x, t, order
+        into.samples, into.first = len(job.x), job.first
+        into.learning_rate = job.learning_rate
+        into.epoch, into.epochs, into.step = job.epoch, job.epochs, job.step
+        into.threads = job.threads
+        report.samples, report.step = job.first, job.step
+        report.stop = report.error = 0
+        report.row = report.feature = report.layer = -1
+        report.totals = job.totals
+        return x, t, order
+
+    @staticmethod
+    def _read(report: Any) -> Report:
+        return Report(
+            report.samples,
+            report.step,
+            report.error,
+            report.row,
+            report.feature,
+            report.layer,
+            tuple(report.totals),
+        )

@@ -1,0 +1,59 @@
+"""What the C code reports as wrong, as exceptions that say where and what to do."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nerva_dsl.runtime.arguments import Samples
+from nerva_dsl.runtime.engine import NON_FINITE_INPUT, NON_FINITE_LOSS, Report
+from nerva_dsl.runtime.spec import ModelSpec
+
+
+def check_report(
+    spec: ModelSpec, report: Report, samples: Samples, training: tuple[int, float] | None = None
+) -> None:
+    """Raise what a report says.
+
+    Args:
+        spec: the model.
+        report: of the call.
+        samples: that the call was given.
+        training: epochs done and the learning rate, for a call that updates.
+
+    Raises:
+        ValueError: an input is not finite.
+        FloatingPointError: the loss is not finite.
+    """
+    if report.error == NON_FINITE_INPUT:
+        raise ValueError(_input_message(spec, report, samples))
+    if report.error == NON_FINITE_LOSS:
+        raise FloatingPointError(_loss_message(spec, report, len(samples), training))
+    if report.error:
+        raise RuntimeError(f"model {spec.name} reports the unknown error {report.error}")
+
+
+def _input_message(spec: ModelSpec, report: Report, samples: Samples) -> str:
+    row, feature = report.row, report.feature
+    value = samples.given[row, feature]
+    if np.isfinite(value):
+        return (
+            f"X: expected finite numbers, got {value} in row {row}, feature {feature}, "
+            f"which is out of the range of {spec.precision}"
+        )
+    return f"X: expected finite numbers, got {value} in row {row}, feature {feature}"
+
+
+def _loss_message(
+    spec: ModelSpec, report: Report, count: int, training: tuple[int, float] | None
+) -> str:
+    batch = report.samples // spec.batch + 1
+    batches = -(-count // spec.batch)
+    layer = spec.layers[report.layer] if 0 <= report.layer < len(spec.layers) else None
+    first = f"layer {layer} is the first whose output is not finite" if layer else "in the loss"
+    if training is None:
+        return f"the loss is not finite in batch {batch} of {batches}: {first}"
+    epoch, rate = training
+    return (
+        f"the loss is not finite in epoch {epoch + 1}, batch {batch} of {batches}: {first}; "
+        f"the model is as it was before this batch; try a learning rate below {rate:g}"
+    )

@@ -1,0 +1,92 @@
+"""Initial patterns and weights, in time and memory proportional to the non-zeros."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerva_dsl.runtime.philox import Purpose, Stream
+
+
+def initial_pattern(
+    seed: int, index: int, shape: tuple[int, int], nnz: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Positions of the non-zeros of a new sparse weight: uniform, without replacement.
+
+    Args:
+        seed: of the model.
+        index: of the parameter, so that equal layers get different patterns.
+        shape: rows and columns.
+        nnz: how many, exactly.
+
+    Returns:
+        Where each row starts, `[rows + 1]`, and the columns, `[nnz]`, ascending in each row.
+    """
+    rows, columns = shape
+    size = rows * columns
+    if not 0 <= nnz <= size:
+        raise ValueError(f"nnz: expected 0 … {size}, got {nnz}")
+    stream = Stream(seed, Purpose.PATTERN, index)
+    if 2 * nnz <= size:
+        positions = _distinct(stream, size, nnz)
+    else:
+        positions = _complement(_distinct(stream, size, size - nnz), nnz)
+    row_start = np.searchsorted(positions, np.arange(rows + 1, dtype=np.int64) * columns)
+    positions %= columns
+    return row_start.astype(np.int64), positions.astype(np.int32)
+
+
+def initial_values(
+    seed: int, index: int, count: int, *, distribution: str, first: float, second: float
+) -> NDArray[np.float64]:
+    """Initial values of a parameter.
+
+    Args:
+        seed: of the model.
+        index: of the parameter.
+        count: how many.
+        distribution: `uniform`, between `first` and `second`; or `normal`, mean `first`, standard
+            deviation `second`.
+        first: see `distribution`.
+        second: see `distribution`.
+    """
+    stream = Stream(seed, Purpose.VALUE, index)
+    if distribution == "normal":
+        return first + second * stream.normal(count)
+    if distribution != "uniform":
+        raise ValueError(f"distribution: expected uniform or normal, got {distribution}")
+    if first == second:  # biases: nothing to draw
+        return np.full(count, first)
+    return first + (second - first) * stream.uniform(count)
+
+
+def _distinct(stream: Stream, size: int, count: int) -> NDArray[np.int64]:
+    """`count` distinct integers below `size`, sorted; `count` is at most half of `size`.
+
+    Those that a loop would keep that draws until it has enough: the first `count` distinct ones of
+    the stream. (The smallest `count` of all that were drawn would not be uniform.)
+    """
+    if count == 0:
+        return np.empty(0, np.int64)
+    integers = stream.below(size)
+    drawn = np.empty(0, np.int64)
+    distinct = 0
+    while distinct < count:
+        missing = count - distinct
+        drawn = np.concatenate((drawn, integers.take(missing + missing // 8 + 16)))
+        positions, first_drawn = np.unique(drawn, return_index=True)
+        distinct = len(positions)
+    # In draw order, a number beyond the first `count` distinct ones was first drawn after them.
+    last = np.partition(first_drawn, count - 1)[count - 1]
+    kept: NDArray[np.int64] = positions[first_drawn <= last]
+    return kept
+
+
+def _complement(excluded: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The `count` smallest integers that are not among `excluded` (sorted, distinct).
+
+    Number k is k plus as many excluded ones as lie below it: those with e_i - i <= k.
+    """
+    kept = np.arange(count, dtype=np.int64)
+    kept += np.searchsorted(excluded - np.arange(len(excluded)), kept, side="right")
+    return kept

@@ -1,0 +1,98 @@
+"""The instruction set that a model is compiled for."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from nerva_dsl.errors import NervaError
+
+_CPUINFO = Path("/proc/cpuinfo")
+# gcc prefers 256-bit vectors on processors that have 512-bit ones unless it is told.
+_WIDE = "-mprefer-vector-width=512"
+
+
+class TargetError(NervaError):
+    """A target that is not known."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """An instruction set.
+
+    Attributes:
+        name: as the user gives it.
+        vector_bytes: width of a vector register; activations are padded to it.
+        flags: options of the C compiler that select it.
+        features: what `native` resolves to on this machine, sorted; empty for a named target, whose
+            flags say it all. Part of the cache key: a cache may be shared between machines.
+    """
+
+    name: str
+    vector_bytes: int
+    flags: tuple[str, ...]
+    features: tuple[str, ...] = ()
+
+
+_NAMED = (
+    Target("x86-64-v2", 16, ("-march=x86-64-v2",)),
+    Target("x86-64-v3", 32, ("-march=x86-64-v3",)),
+    Target("x86-64-v4", 64, ("-march=x86-64-v4", _WIDE)),
+    Target("armv8-a", 16, ("-march=armv8-a",)),
+)
+TARGET_NAMES = ("native", *(target.name for target in _NAMED))
+
+
+def resolve_target(name: str) -> Target:
+    """The target of a name.
+
+    Args:
+        name: `native`, this machine's processor, or one of `TARGET_NAMES`.
+
+    Raises:
+        TargetError: the name is not known; the message lists those that are.
+    """
+    if name == "native":
+        return _native()
+    for target in _NAMED:
+        if target.name == name:
+            return target
+    close = get_close_matches(name, TARGET_NAMES, n=1)
+    hint = f"; did you mean `{close[0]}`?" if close else ""
+    raise TargetError(
+        f"unknown target `{name}`: the targets are {', '.join(TARGET_NAMES)}{hint}",
+    )
+
+
+def _native() -> Target:
+    machine = platform.machine()
+    features = _processor_features()
+    if "avx512f" in features:
+        return Target("native", 64, ("-march=native", _WIDE), features)
+    width = 32 if "avx2" in features or "avx" in features else 16
+    return Target("native", width, ("-march=native",), features or (machine,))
+
+
+def _processor_features() -> tuple[str, ...]:
+    """Features of the processor, sorted: the line `flags` (x86) or `Features` (Arm) of cpuinfo.
+
+    The model numbers are included because `-march=native` also tunes for them.
+    """
+    try:
+        text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not Linux
+        return ()
+    first = text.split("\n\n", 1)[0]
+    fields = {}
+    for line in first.splitlines():
+        key, _, value = line.partition(":")
+        fields[key.strip()] = value.strip()
+    flags = fields.get("flags") or fields.get("Features") or ""
+    identity = [
+        f"{key}={fields[key]}"
+        for key in ("vendor_id", "cpu family", "model", "CPU implementer", "CPU part")
+        if key in fields
+    ]
+    return tuple(sorted({*flags.split(), *identity}))

@@ -1,0 +1,171 @@
+"""Steps and epochs: where a model is in its training, and how it goes on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerva_dsl.runtime.arguments import Samples
+from nerva_dsl.runtime.checkpoint import Position
+from nerva_dsl.runtime.engine import NO_TOTALS, Engine, Job, Report
+from nerva_dsl.runtime.failures import check_report
+from nerva_dsl.runtime.history import Callbacks, Row
+from nerva_dsl.runtime.philox import Purpose, Stream
+from nerva_dsl.runtime.spec import ModelSpec
+
+SCHEDULE = math.nan  # stands for the file's learning rate in a job
+
+
+class Trainer:
+    """A model's place in its training.
+
+    What an interrupt may come after is written in one go: `step` and `position` by the thread that
+    made the call, before the interrupted one goes on; `epoch` together with `position`.
+
+    Attributes:
+        seed: of the order of samples.
+        threads: how many to compute with; None leaves it to OpenMP.
+        epoch: epochs done.
+        epochs: how many the training under way has, for schedules.
+        step: steps done.
+        position: in an epoch that was begun and is not done, or None.
+    """
+
+    def __init__(self, spec: ModelSpec, engine: Engine, seed: int, threads: int | None) -> None:
+        self._spec = spec
+        self._engine = engine
+        self.seed = seed
+        self.threads = threads
+        self.epoch = 0
+        self.epochs = spec.epochs
+        self.step = 0
+        self.position: Position | None = None
+
+    def job(
+        self,
+        samples: Samples,
+        *,
+        order: NDArray[np.int64] | None = None,
+        first: int = 0,
+        totals: tuple[float, ...] = NO_TOTALS,
+        rate: float = SCHEDULE,
+    ) -> Job:
+        """A call on samples at this place of the training."""
+        return Job(
+            x=samples.x,
+            t=samples.t,
+            order=order,
+            first=first,
+            learning_rate=rate,
+            epoch=self.epoch,
+            epochs=self._horizon,
+            step=self.step,
+            threads=self.threads or 0,
+            totals=totals,
+        )
+
+    def run_step(self, samples: Samples, rate: float) -> float:
+        """One update from one batch; the mean loss before it."""
+
+        def commit(report: Report) -> None:
+            self.step = report.step
+
+        report = self._engine.train(self.job(samples, rate=rate), commit, long=False)
+        self._check(report, samples, rate)
+        return report.totals[0] / len(samples)
+
+    def run_epoch(
+        self,
+        samples: Samples,
+        rate: float,
+        order: NDArray[np.int64] | None = None,
+        observers: Callbacks | None = None,
+    ) -> dict[str, float]:
+        """Train to the end of an epoch, from where it was interrupted; means over its samples.
+
+        The epoch is not done before `finish_epoch`: interrupted in between, it goes on from its
+        end.
+        """
+        count = len(samples)
+        resumed = self._resumable(count) if order is None else None
+        self.position = resumed
+        if resumed is not None and resumed.samples == count:
+            return self.means(resumed.totals, count)
+        own_order = order is None
+        if own_order and self._spec.shuffle:
+            order = Stream(self.seed, Purpose.SHUFFLE, round=self.epoch).permutation(count)
+
+        def commit(report: Report) -> None:
+            self.step = report.step
+            if own_order and not report.error:
+                self.position = Position(report.samples, count, self._spec.batch, report.totals)
+
+        def progress(done: int) -> None:
+            if observers is not None:
+                observers.progress(done, count)
+
+        first, totals = (0, NO_TOTALS) if resumed is None else (resumed.samples, resumed.totals)
+        job = self.job(samples, order=order, first=first, totals=totals, rate=rate)
+        report = self._engine.train(job, commit, long=True, progress=progress)
+        if report.error:
+            self.position = None
+        self._check(report, samples, rate)
+        return self.means(report.totals, count)
+
+    def fit_epoch(self, samples: Samples, held_out: Samples | None, observers: Callbacks) -> Row:
+        """Train one epoch and make its row; `finish_epoch` is left to do."""
+        rate = self._scheduled_rate()
+        begin = time.perf_counter()
+        means = self.run_epoch(samples, SCHEDULE, None, observers)
+        seconds = time.perf_counter() - begin
+        tested: Mapping[str, float] = {}
+        if held_out is not None:
+            tested = self.evaluate(held_out, long=True)
+        return Row(
+            epoch=self.epoch + 1,
+            loss=means["loss"],
+            lr=rate,
+            seconds=seconds,
+            accuracy=means.get("accuracy"),
+            val_loss=tested.get("loss"),
+            val_accuracy=tested.get("accuracy"),
+        )
+
+    def finish_epoch(self) -> None:
+        """Count the epoch as done."""
+        self.position, self.epoch = None, self.epoch + 1
+
+    def evaluate(self, samples: Samples, *, long: bool) -> dict[str, float]:
+        """Means over samples in evaluation mode."""
+        report = self._engine.evaluate(self.job(samples), long=long)
+        check_report(self._spec, report, samples)
+        return self.means(report.totals, len(samples))
+
+    def means(self, totals: tuple[float, ...], count: int) -> dict[str, float]:
+        """Totals as means by name."""
+        return {name: total / count for name, total in zip(self._spec.totals, totals, strict=False)}
+
+    @property
+    def _horizon(self) -> int:
+        return max(self.epochs, self.epoch + 1)
+
+    def _scheduled_rate(self) -> float:
+        """The file's learning rate for the next step."""
+        return self._engine.learning_rate(self.epoch, self._horizon, self.step + 1)
+
+    def _resumable(self, count: int) -> Position | None:
+        """The position to go on from, if the epoch that was begun is over as many samples."""
+        position = self.position
+        if position is None or position.total != count:
+            return None
+        # With another batch the rest would be cut into other batches than without interruption.
+        return position if position.batch == self._spec.batch else None
+
+    def _check(self, report: Report, samples: Samples, rate: float) -> None:
+        if report.error:
+            used = self._scheduled_rate() if math.isnan(rate) else rate
+            check_report(self._spec, report, samples, (self.epoch, used))
