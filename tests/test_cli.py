@@ -173,6 +173,17 @@ def test_check_in_json(nervac, model, broken):
     assert nervac("check", "--format", "json", model).stdout == ""
 
 
+def test_warnings_stop_nothing(nervac, model, tmp_path):
+    model.write_text(MODEL.replace("output = y", "unused = relu(y)\noutput = y"))
+    for arguments in (["check"], ["compile", "-o", "build"]):
+        done = nervac(*arguments, model)
+        assert "warning[" in done.stderr
+        assert "`unused`" in done.stderr
+    assert (tmp_path / "build" / "small.py").exists()
+    (warning,) = nervac("check", "--format", "json", model).stdout.splitlines()
+    assert json.loads(warning)["severity"] == "warning"
+
+
 @pytest.mark.parametrize("command", ["check", "compile", "train", "ir", "explain"])
 def test_files_that_cannot_be_read(nervac, tmp_path, command):
     assert "missing.nerva" in nervac(command, "missing.nerva", status=1).stderr

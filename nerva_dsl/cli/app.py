@@ -1,0 +1,277 @@
+"""Commands, options and help texts. Nothing here does any work, or imports what does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nerva_dsl.cli.failures import guarded
+
+app = typer.Typer(
+    name="nervac",
+    help="Compiles a description of a truly sparse multilayer perceptron, and trains it.",
+    epilog="nervac COMMAND --help shows the options of a command, with examples.",
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: rich would take longer to import than all else
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Backend(StrEnum):
+    """Families of kernels."""
+
+    AUTO = "auto"
+    MKL = "mkl"
+    NATIVE = "native"
+
+
+class Format(StrEnum):
+    """Forms of diagnostics."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+ModelFile = Annotated[Path, typer.Argument(metavar="FILE", help="A .nerva file.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="What `nervac train` made.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("-D", metavar="NAME=VALUE", help="Value for a `param` of the file; repeatable."),
+]
+BackendOption = Annotated[Backend, typer.Option(help="Family of kernels.")]
+TargetOption = Annotated[
+    str, typer.Option(metavar="TARGET", help="Instruction set: native is this machine's.")
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", metavar="SPEC", help="digits, or FILE.npz with Xtrain, Ttrain, …"),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Threads; never changes the results.")
+]
+
+
+def command(*examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command, with its examples under its help."""
+    # \b keeps the lines as they are
+    epilog = "\n".join(["\b", "Examples:", *(f"  {example}" for example in examples)])
+    return lambda function: app.command(epilog=epilog)(guarded(function))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from nerva_dsl import __version__
+
+        print(f"nervac {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=_show_version,
+            show_default=False,
+            help="Show the version.",
+        ),
+    ] = False,
+) -> None:
+    """Compile a description of a truly sparse multilayer perceptron, and train it."""
+
+
+@command("nervac check models/*.nerva", "nervac check --format json model.nerva")
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help=".nerva files.")],
+    *,
+    overrides: Overrides = None,
+    format: Annotated[Format, typer.Option(help="For people, or a JSON object a line.")] = (
+        Format.TEXT
+    ),
+) -> None:
+    """Report all errors and warnings of some files."""
+    from nerva_dsl.cli.check import check_files
+    from nerva_dsl.cli.overrides import parse_overrides
+
+    if not check_files(files, parse_overrides(overrides), as_json=format is Format.JSON):
+        raise typer.Exit(1)
+
+
+@command(
+    "nervac compile models/digits.nerva -o build",
+    "nervac compile models/cifar10.nerva -D density=0.05",
+    "nervac compile model.nerva --emit c        # the C only, without building it",
+)
+def compile(
+    file: ModelFile,
+    *,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the module.")
+    ] = Path(),
+    overrides: Overrides = None,
+    backend: BackendOption = Backend.AUTO,
+    target: TargetOption = "native",
+    emit: Annotated[
+        str, typer.Option(metavar="LIST", help="What to write, of: ir, c, module.")
+    ] = "c,module",
+) -> None:
+    """Compile a file to a Python module.
+
+    Writes NAME.py, NAME.c and the extension built from it, which import as NAME.
+    """
+    from nerva_dsl.cli.compile import compile_to, parse_emit
+    from nerva_dsl.cli.overrides import parse_overrides
+
+    compile_to(
+        file,
+        output,
+        parse_overrides(overrides),
+        parse_emit(emit),
+        backend=backend.value,
+        target=target,
+    )
+
+
+@command(
+    "nervac train models/digits.nerva",
+    "nervac train models/cifar10.nerva --data cifar10.npz -D density=0.05 --epochs 10",
+    "nervac train --resume runs/digits-1",
+    "nervac train --resume runs/digits-1 --epochs 20     # 20 more than are done",
+)
+def train(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="A .nerva file.", show_default=False)
+    ] = None,
+    *,
+    data: DataOption = None,
+    overrides: Overrides = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Instead of the file's number of epochs.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, metavar="N", help="Instead of the file's seed."),
+    ] = None,
+    threads: ThreadsOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="RUN_DIR", help="Instead of runs/NAME-N."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    backend: Annotated[Backend | None, typer.Option(help="Family of kernels.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="TARGET", help="Instruction set: native is this machine's."),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN_DIR", help="Go on with an interrupted run.")
+    ] = None,
+) -> None:
+    """Train a model, and keep it in a run directory.
+
+    Ctrl-C leaves at once, with the model saved. --resume goes on from there, to the same bits
+    that a run without a break ends with.
+    """
+    from nerva_dsl.cli.train import Request, train_command
+
+    request = Request(
+        file=file,
+        data=data,
+        overrides=tuple(overrides or ()),
+        epochs=epochs,
+        seed=seed,
+        threads=threads,
+        output=output,
+        json=json,
+        backend=None if backend is None else backend.value,
+        target=target,
+        resume=resume,
+    )
+    status = train_command(request)
+    if status:
+        raise typer.Exit(status)
+
+
+@command(
+    "nervac evaluate runs/digits-1",
+    "nervac evaluate runs/digits-1 --data other.npz --json",
+)
+def evaluate(
+    run: RunPath,
+    data: DataOption = None,
+    threads: ThreadsOption = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Print loss and accuracy of a trained model.
+
+    On the test part of the data that it was trained on, or of other data.
+    """
+    from nerva_dsl.cli.evaluate import evaluate_run
+
+    evaluate_run(run, data, threads, as_json=json)
+
+
+@command("nervac predict runs/digits-1 samples.npy -o outputs.npy")
+def predict(
+    run: RunPath,
+    samples: Annotated[
+        Path, typer.Argument(metavar="INPUT.npy", help="An array [n, D], a row a sample.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT.npy", help="Becomes [n, K].")
+    ],
+    threads: ThreadsOption = None,
+) -> None:
+    """Write a trained model's outputs for some samples."""
+    from nerva_dsl.cli.evaluate import predict_file
+
+    predict_file(run, samples, output, threads)
+
+
+@command(
+    "nervac ir models/digits.nerva",
+    "nervac ir models/digits.nerva --after lower",
+)
+def ir(
+    file: ModelFile,
+    *,
+    after: Annotated[
+        str | None,
+        typer.Option(metavar="STAGE", help="Stop after this stage; without it: the last."),
+    ] = None,
+    overrides: Overrides = None,
+    backend: BackendOption = Backend.AUTO,
+    target: TargetOption = "native",
+) -> None:
+    """Print the program after a stage of the compiler."""
+    from nerva_dsl.cli.compile import print_stage
+    from nerva_dsl.cli.overrides import parse_overrides
+
+    print_stage(file, after, parse_overrides(overrides), backend=backend.value, target=target)
+
+
+@command("nervac explain models/cifar10.nerva -D density=0.05")
+def explain(
+    file: ModelFile,
+    *,
+    overrides: Overrides = None,
+    backend: BackendOption = Backend.AUTO,
+    target: TargetOption = "native",
+) -> None:
+    """Show layers, memory, work and chosen kernels.
+
+    For each layer its shape, density, non-zeros, bytes, and floating-point operations per sample;
+    for each operation the kernel that computes it, and why.
+    """
+    from nerva_dsl.cli.explain import explain_file
+    from nerva_dsl.cli.overrides import parse_overrides
+
+    explain_file(file, parse_overrides(overrides), backend=backend.value, target=target)

@@ -1,0 +1,94 @@
+"""Tables for people, with rich."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from nerva_dsl.explain import LayerRow, OperationRow
+
+
+def output_console() -> Console:
+    """Standard output; on a pipe, lines are as long as they need to be."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    return (
+        console
+        if console.is_terminal
+        else Console(width=200, highlight=False, markup=False, emoji=False)
+    )
+
+
+def layer_table(layers: Sequence[Mapping[str, Any]]) -> Table:
+    """Shapes, densities and non-zeros of `SPEC["layers"]`."""
+    table = _table(
+        ("layer", "left"), ("shape", "right"), ("density", "right"), ("non-zeros", "right")
+    )
+    weights = nnz = 0
+    for layer in layers:
+        size = layer["outputs"] * layer["inputs"]
+        weights, nnz = weights + size, nnz + layer["nnz"]
+        table.add_row(
+            layer["name"],
+            shape(layer["outputs"], layer["inputs"]),
+            density(layer["density"]),
+            f"{layer['nnz']:,}",
+        )
+    table.add_section()
+    table.add_row("total", f"{weights:,}", density(nnz / weights), f"{nnz:,}")
+    return table
+
+
+def cost_table(layers: Sequence[LayerRow]) -> Table:
+    """What each layer costs, and all of them."""
+    columns = ("shape", "density", "non-zeros", "bytes", "FLOPs a sample")
+    table = _table(("layer", "left"), *((column, "right") for column in columns))
+    for row in layers:
+        table.add_row(
+            row.name,
+            shape(row.outputs, row.inputs),
+            density(row.density),
+            f"{row.nnz:,}",
+            f"{row.bytes:,}",
+            f"{row.flops:,}",
+        )
+    weights, nnz = sum(row.outputs * row.inputs for row in layers), sum(row.nnz for row in layers)
+    table.add_section()
+    table.add_row(
+        "total",
+        f"{weights:,}",
+        density(nnz / weights) if weights else "",
+        f"{nnz:,}",
+        f"{sum(row.bytes for row in layers):,}",
+        f"{sum(row.flops for row in layers):,}",
+    )
+    return table
+
+
+def kernel_table(operations: Sequence[OperationRow]) -> Table:
+    """The kernel of each operation, in the order of the step."""
+    table = _table(("operation", "left"), ("kernel", "left"), ("why", "left"))
+    for operation in operations:
+        table.add_row(operation.name, operation.kernel, operation.why)
+    return table
+
+
+def shape(outputs: int, inputs: int) -> str:
+    """Shape of a weight, `[outputs, inputs]`."""
+    return f"{outputs} × {inputs}"
+
+
+def density(value: float) -> str:
+    """A density in three significant digits."""
+    return f"{value:.3g}"
+
+
+def _table(*columns: tuple[str, str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title, justify in columns:
+        table.add_column(title, justify="right" if justify == "right" else "left")
+    return table
