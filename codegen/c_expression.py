@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nerva_dsl.codegen.names import Names
-
 from nerva_dsl.scalar import Apply, Expr, Number, Var, is_truth, walk
 
 _INFIX = {

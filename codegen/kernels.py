@@ -21,7 +21,6 @@ from nerva_dsl.codegen.plan import (
     Store,
 )
 from nerva_dsl.codegen.samplewise import samplewise_loops
-
 from nerva_dsl.ir.operations import (
     Group,
     Load,

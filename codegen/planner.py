@@ -11,7 +11,6 @@ from nerva_dsl.codegen.kernels import Context, make_kernel
 from nerva_dsl.codegen.names import Names
 from nerva_dsl.codegen.plan import Array, Call, Entry, Kernel, Plan, Table, Watch
 from nerva_dsl.codegen.updates import update_function
-
 from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Place

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import pprint
+from contextlib import suppress
 from functools import cache
 from pathlib import PurePath
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemBytecodeCache, PackageLoader, StrictUndefined
+
 from nerva_dsl.codegen.generated import Generated
 from nerva_dsl.codegen.plan import Plan
 from nerva_dsl.codegen.planner import make_plan
 from nerva_dsl.codegen.spec import make_spec
-
 from nerva_dsl.ir.program import Program
 from nerva_dsl.ir.types import Place
 from nerva_dsl.model import CheckedModel
+from nerva_dsl.runtime.cache import cache_root
 
 # What of the common part a kernel's template calls.
 _NEEDS = {
@@ -70,7 +73,13 @@ def _render(template: str, **context: object) -> str:
 
 @cache
 def _environment() -> Environment:
+    """The one environment; compiled templates are kept in the cache directory, if there is one."""
+    compiled = cache_root() / "templates"
+    with suppress(OSError):
+        compiled.mkdir(parents=True, exist_ok=True)
+    writable = os.access(compiled, os.W_OK)
     return Environment(
+        bytecode_cache=FileSystemBytecodeCache(str(compiled)) if writable else None,
         loader=PackageLoader("nerva_dsl.codegen", "templates"),
         undefined=StrictUndefined,
         trim_blocks=True,

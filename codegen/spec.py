@@ -8,6 +8,7 @@ from nerva_dsl import __version__
 from nerva_dsl.ir.operations import Group
 from nerva_dsl.ir.program import Program
 from nerva_dsl.model import CheckedModel
+from nerva_dsl.passes.choose_kernels import resolve_backend
 
 
 def make_spec(
@@ -65,7 +66,7 @@ def make_spec(
         "parameters": parameters,
         "trained": [name for name, _ in program.graph("gradients").results],
         "totals": [name for name, _ in program.graph("evaluate").results],
-        "backend": backend,
+        "backend": resolve_backend(backend),
         "instruction_set": target,
         "vector_bytes": vector_bytes,
         "kernels": [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from nerva_dsl.codegen.c_expression import c_expression
 from nerva_dsl.codegen.names import RESERVED, Names
 from nerva_dsl.codegen.plan import UpdateFunction
-
 from nerva_dsl.ir.program import Rule
 from nerva_dsl.scalar import Expr, Var, substitute, variables
 

@@ -1,7 +1,7 @@
 """Options and fixtures of all tests.
 
-`--refresh` rewrites expected texts; read the difference before committing it. `--programs N` checks N
-generated programs instead of the default.
+`--refresh` rewrites expected texts; read the difference before committing it. `--programs N` checks
+N generated programs instead of the default.
 """
 
 from __future__ import annotations

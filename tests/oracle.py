@@ -150,7 +150,7 @@ def assert_interpreter_agrees(
         expected = expected[:, 0] if gradient.ndim == 1 else expected
         assert_close(gradient, expected, precision, f"{stage}: gradient of {name}")
     if precision == "float32" and program.rules[0].name not in ("sgd", "momentum", "nesterov"):
-        return  # a rule that divides by the gradient's size turns the rounding of a tiny one into a step
+        return  # dividing by the gradient's size would make a step of a tiny one's rounding
     outcome = interpret.run(program, "step", **given, lr=0.05, step=net.step + 1)
     copy = module.Model(seed=net.seed)
     copy.set_parameters(parameters)

@@ -43,6 +43,17 @@ optimizer own_adam(w, g, lr; beta = 0.9, gamma = 0.99) {
 """
 
 
+# Of a linear layer; some are drawn more often.
+OPTIONS = [
+    "",
+    "",
+    ", density = 1",
+    ", density = 0.5",
+    ", bias = false",
+    ", weights = he()",
+    ", weights = uniform(-0.3, 0.3), density = 0.3",
+    ', weights = glorot(fan_in = "sparse")',
+]
 
 # name → (PyTorch's function, where it has kinks)
 ACTIVATIONS: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], tuple[float, ...]]] = {
@@ -94,6 +105,18 @@ class Program:
         return x, None
 
 
+class _Values(dict[str, torch.Tensor]):
+    """The values of a program, each computed when it is first read."""
+
+    def __init__(self, parameters: Tensors, x: torch.Tensor, steps: dict[str, Torch]) -> None:
+        super().__init__(parameters, x=x)
+        self.steps = steps
+
+    def __missing__(self, name: str) -> torch.Tensor:
+        self[name] = self.steps[name](self)
+        return self[name]
+
+
 @dataclass
 class _Writer:
     """Lines of the file so far, and the steps of the twin."""
@@ -102,7 +125,8 @@ class _Writer:
     lines: list[str] = field(default_factory=list)
     steps: list[tuple[str, Torch]] = field(default_factory=list)
     widths: dict[str, int] = field(default_factory=dict)
-    kinks: list[tuple[Torch, tuple[float, ...]]] = field(default_factory=list)
+    kinks: list[tuple[str, Torch, tuple[float, ...]]] = field(default_factory=list)
+    current: str = ""  # the binding that is being written
 
     def bind(self, name: str, width: int, text: str, twin: Torch) -> None:
         self.lines.append(f"{name} = {text}")
@@ -116,13 +140,9 @@ class _Writer:
 
     def linear(self, layer: str, width: int) -> tuple[str, Torch]:
         source = self.value()
-        options = self.random.choice(
-            ["", "", ", density = 1", ", density = 0.5", ", bias = false", ", weights = he()"]
-            + [', weights = uniform(-0.3, 0.3), density = 0.3', ', weights = glorot(fan_in = "sparse")']
-        )
-        density = 0.3 if "0.3," not in options else 0.5
-        if f"density = {density}" in options and width * self.widths[source] < 8:
-            options = ""
+        options = self.random.choice(OPTIONS)
+        if "density = 0.3" in options and width * self.widths[source] < 8:
+            options = ""  # too few weights for one to be left
 
         def twin(env: Tensors) -> torch.Tensor:
             bias = env.get(f"{layer}.bias")
@@ -134,7 +154,7 @@ class _Writer:
         name = self.random.choice(list(ACTIVATIONS))
         function, kinks = ACTIVATIONS[name]
         if kinks:
-            self.kinks.append((twin, kinks))
+            self.kinks.append((self.current, twin, kinks))
         return f"{name}({text})", lambda env: function(twin(env))
 
 
@@ -150,7 +170,7 @@ def generate(seed: int) -> Program:
     scale = 255.0 if element == "uint8" else 2.0
     writer.widths["x"] = features
     if features % 3 == 0 and rng.random() < 0.7:
-        means = torch.tensor([0.4, 0.5, 0.6]).double().repeat_interleave(features // 3)
+        means = torch.tensor([0.4, 0.5, 0.6], dtype=torch.float64).repeat_interleave(features // 3)
         writer.bind(
             "scaled",
             features,
@@ -169,7 +189,10 @@ def generate(seed: int) -> Program:
 
     sparsity = rng.choice(["", "sparsity = uniform(0.4)", "sparsity = erdos_renyi(0.5)"])
     optimizer = rng.choice(["sgd()", "momentum(0.9)", "nesterov(momentum = 0.8)", "own_adam()"])
-    declaration = {"class": f"target t : class[{outputs}]", "real": f"target t : float32[{outputs}]"}
+    declaration = {
+        "class": f"target t : class[{outputs}]",
+        "real": f"target t : float32[{outputs}]",
+    }
     text = "\n".join(
         [
             f"model generated_{seed}",
@@ -188,20 +211,22 @@ def generate(seed: int) -> Program:
     def forward(
         parameters: Tensors, x: torch.Tensor, t: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        env = {**parameters, "x": x}
-        for name, step in writer.steps:
-            env[name] = step(env)
+        env = _Values(parameters, x, dict(writer.steps))
+        output = env["y"]  # computes what it needs; layers that nothing reads do not exist
         distances = [
-            (twin(env) - kink).abs() for twin, kinks in writer.kinks for kink in kinks
+            (twin(env) - kink).abs()
+            for owner, twin, kinks in writer.kinks
+            for kink in kinks
+            if owner in env
         ]
         near = torch.cat(distances, 1) if distances else torch.ones(len(x), 1)
-        return env["y"], loss(env["y"], x if target == "none" else t), near
+        return output, loss(output, x if target == "none" else t), near
 
     return Program(text, batch, features, element, target, outputs, forward)
 
 
 def _hidden(writer: _Writer, name: str, width: int) -> None:
-    rng = writer.random
+    rng, writer.current = writer.random, name
     kind = rng.choice(["plain", "plain", "plain", "residual", "two", "gate", "scaled"])
     if kind == "residual":
         skip = writer.value()
@@ -234,8 +259,9 @@ def _loss(
 ) -> tuple[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
     if target == "class":
         if rng.random() < 0.3:
-            return "own_cross_entropy(y, t)", lambda y, t: -torch.log(
-                y.softmax(1).gather(1, t[:, None])[:, 0] + 1e-9
+            return (
+                "own_cross_entropy(y, t)",
+                lambda y, t: -torch.log(y.softmax(1).gather(1, t[:, None])[:, 0] + 1e-9),
             )
         return "softmax_cross_entropy(y, t)", lambda y, t: F.cross_entropy(y, t, reduction="none")
     other = "x" if target == "none" else "t"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import programs
 import pytest
+
+import programs
 import twins
+from nerva_dsl.check import check, check_source
+from nerva_dsl.source import Source
 from oracle import (
     assert_close,
     assert_interpreter_agrees,
@@ -17,8 +20,6 @@ from oracle import (
 )
 from oracle import programs as ir_programs
 
-from nerva_dsl.check import check, check_source
-from nerva_dsl.source import Source
 
 def _check_all(model, forward, data, precision):
     """Compare all three on one batch of full size and one that is short."""

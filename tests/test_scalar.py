@@ -78,11 +78,14 @@ def random_expression(rng: random.Random, depth: int, *, truth: bool = False):
         if depth > 1 and rng.random() < 0.4:
             name = rng.choice(["and", "or", "not"])
             count = 1 if name == "not" else 2
-            return apply(name, *(random_expression(rng, depth - 1, truth=True) for _ in range(count)))
+            inner = [random_expression(rng, depth - 1, truth=True) for _ in range(count)]
+            return apply(name, *inner)
         name = rng.choice(["lt", "le", "gt", "ge"])
         return apply(name, *(random_expression(rng, depth - 1) for _ in range(2)))
     if depth <= 0 or rng.random() < 0.15:
-        return rng.choice([X, X, X, Number(round(rng.uniform(-2, 2), 2)), Number(float(rng.randint(-2, 3)))])
+        return rng.choice(
+            [X, X, X, Number(round(rng.uniform(-2, 2), 2)), Number(float(rng.randint(-2, 3)))]
+        )
     kind = rng.random()
     inner = [random_expression(rng, depth - 1) for _ in range(2)]
     if kind < 0.5:
@@ -135,20 +138,24 @@ def test_prelude_functions(name):
     text = text.replace("(x)", "(linear(x, 2))")
     node = check_source(Source("m.nerva", text), {}).model.output
     expression = _renamed(node.expression)
-    x = torch.tensor([0.0, -0.0, 1e-30, -1e-30, 0.5, -0.5, 3, -3, 20, -20, 80, -80], dtype=torch.float64)
+    x = torch.tensor(
+        [0.0, -0.0, 1e-30, -1e-30, 0.5, -0.5, 3, -3, 20, -20, 80, -80], dtype=torch.float64
+    )
     x.requires_grad_(True)
     function = getattr(torch.nn.functional, name, None) or getattr(torch, name)
     value = function(x)
     value.sum().backward()
     points = x.detach().numpy()
-    np.testing.assert_allclose(numpy_value(expression, points), value.detach(), rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(
+        numpy_value(expression, points), value.detach(), rtol=1e-9, atol=1e-15
+    )
     slope = numpy_value(derivative(expression, "x"), points)
     np.testing.assert_allclose(slope, x.grad, rtol=1e-9, atol=1e-15)
     inside = np.linspace(-4, 4, 1001) + 1e-4
     step = 1e-6
-    central = (
-        numpy_value(expression, inside + step) - numpy_value(expression, inside - step)
-    ) / (2 * step)
+    central = (numpy_value(expression, inside + step) - numpy_value(expression, inside - step)) / (
+        2 * step
+    )
     np.testing.assert_allclose(
         numpy_value(derivative(expression, "x"), inside), central, rtol=1e-6, atol=1e-8
     )
@@ -217,7 +224,9 @@ def test_c_computes_the_same(tmp_path, precision):
         statements = Statements(precision, Names())
         statements.add("slope", derivative(expression, "x"))
         name = statements.add("value", expression)
-        lines.append(f"real value_{number}(real x) {{ return {c_expression(expression, precision)}; }}")
+        lines.append(
+            f"real value_{number}(real x) {{ return {c_expression(expression, precision)}; }}"
+        )
         body = " ".join(statements.lines())
         lines.append(f"real shared_{number}(real x) {{ {body} (void)slope; return {name}; }}")
     source = tmp_path / "expressions.c"

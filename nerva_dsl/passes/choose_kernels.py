@@ -25,6 +25,11 @@ from nerva_dsl.passes.rewrite import each_graph
 BACKENDS = ("auto", "native")
 
 
+def resolve_backend(backend: str) -> str:
+    """The family that a backend takes its kernels from: today `auto` has one to choose from."""
+    return "native" if backend == "auto" else backend
+
+
 class BackendError(NervaError):
     """The backend that was asked for is not there."""
 

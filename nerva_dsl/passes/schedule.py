@@ -1,8 +1,10 @@
 """Schedule: phases of groups that do not depend on each other.
 
-Before: groups in some valid order. After: each has a phase and they are sorted by it. A group runs
-in the phase after the last one that it depends on: that computes what it reads, or reads the
-parameter that it updates. Threads wait for each other only between phases.
+Before: groups in some valid order, those that update last. After: each has a phase and they are
+sorted by it. A group runs in the phase after the last one that it depends on: that computes what it
+reads, or reads the parameter that it updates. Nothing is updated before the graph's results are
+known, so that a loss that is not finite leaves the parameters as they were. Threads wait for each
+other only between phases.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ def _schedule(graph: Graph) -> Graph:
         updated = [part.parameter.name for part in operation.body if isinstance(part, Update)]
         after_writers = [written[v.name] + 1 for v in operation.operands if v.name in written]
         after_readers = [read[name] + 1 for name in updated if name in read]
-        phase = max((*after_writers, *after_readers), default=0)
+        after_results = [written[v.name] + 1 for _, v in graph.results] if updated else []
+        phase = max((*after_writers, *after_readers, *after_results), default=0)
         for value in operation.operands:
             if value.name not in updated:
                 read[value.name] = max(phase, read.get(value.name, 0))

@@ -226,7 +226,7 @@ enum { INPUT_NOT_FINITE = 1, LOSS_NOT_FINITE = 2 };
 /* What the threads of a call share. */
 typedef struct {
     real lr, step;            /* of the current step; steps count from 1 */
-    int stop;
+    int leave;                /* after this batch: to stop was asked for, or there is an error */
     int error;
     int64_t row, feature;
     int32_t layer;
@@ -875,7 +875,6 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
     meet(run);
     samplewise(arena + 14336, arena + 18944, count);  /* loss */
     spmm_transposed_relu_slope(&model->arrays[IMAGE_WEIGHT], arena + 16384, arena + 4096, arena + 8192, count);  /* decoded.linear.grad */
-    batch_sum_momentum(&model->arrays[IMAGE_BIAS], arena + 16384, run->lr, run->step);  /* image.bias */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -885,6 +884,7 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
 {
     real *const arena = model->arena;
     spmm_transposed_relu_slope(&model->arrays[DECODED_WEIGHT], arena + 8192, arena + 18432, arena + 14336, count);  /* encoded.linear.grad */
+    batch_sum_momentum(&model->arrays[IMAGE_BIAS], arena + 16384, run->lr, run->step);  /* image.bias */
     sddmm_momentum(&model->arrays[IMAGE_WEIGHT], arena + 16384, arena + 4096, run->lr, run->step);  /* image.weight */
     batch_sum_momentum(&model->arrays[DECODED_BIAS], arena + 8192, run->lr, run->step);  /* decoded.bias */
     meet(run);
@@ -933,11 +933,12 @@ static Run begin(const nerva_job *job, nerva_report *report)
     return run;
 }
 
-/* The samples up to `position` are done: tell the caller, and hear whether to stop. */
+/* The samples up to `position` are done: tell the caller, and hear whether to stop. One thread does
+ * this before all meet; what they then decide on does not change until they meet again. */
 static void advance(Run *run, nerva_report *report, int64_t position)
 {
     __atomic_store_n(&report->samples, position, __ATOMIC_RELAXED);
-    run->stop = __atomic_load_n(&report->stop, __ATOMIC_RELAXED);
+    run->leave = run->error || __atomic_load_n(&report->stop, __ATOMIC_RELAXED);
 }
 
 static int finish(nerva_report *report, const Run *run)
@@ -1022,7 +1023,7 @@ int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report)
                 advance(&run, report, first + count);
             }
             meet(&run);
-            if (run.stop)
+            if (run.leave)
                 break;
         }
         restore_subnormals(before);
@@ -1044,7 +1045,7 @@ int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *repor
                 advance(&run, report, first + count);
             }
             meet(&run);
-            if (run.error || run.stop)
+            if (run.leave)
                 break;
         }
         restore_subnormals(before);
@@ -1075,7 +1076,7 @@ int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report
             if (omp_get_thread_num() == 0)
                 advance(&run, report, first + count);
             meet(&run);
-            if (run.error || run.stop)
+            if (run.leave)
                 break;
         }
         restore_subnormals(before);

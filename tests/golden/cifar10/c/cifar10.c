@@ -222,7 +222,7 @@ enum { INPUT_NOT_FINITE = 1, LOSS_NOT_FINITE = 2 };
 /* What the threads of a call share. */
 typedef struct {
     real lr, step;            /* of the current step; steps count from 1 */
-    int stop;
+    int leave;                /* after this batch: to stop was asked for, or there is an error */
     int error;
     int64_t row, feature;
     int32_t layer;
@@ -903,11 +903,12 @@ static Run begin(const nerva_job *job, nerva_report *report)
     return run;
 }
 
-/* The samples up to `position` are done: tell the caller, and hear whether to stop. */
+/* The samples up to `position` are done: tell the caller, and hear whether to stop. One thread does
+ * this before all meet; what they then decide on does not change until they meet again. */
 static void advance(Run *run, nerva_report *report, int64_t position)
 {
     __atomic_store_n(&report->samples, position, __ATOMIC_RELAXED);
-    run->stop = __atomic_load_n(&report->stop, __ATOMIC_RELAXED);
+    run->leave = run->error || __atomic_load_n(&report->stop, __ATOMIC_RELAXED);
 }
 
 static int finish(nerva_report *report, const Run *run)
@@ -990,7 +991,7 @@ int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report)
                 advance(&run, report, first + count);
             }
             meet(&run);
-            if (run.stop)
+            if (run.leave)
                 break;
         }
         restore_subnormals(before);
@@ -1013,7 +1014,7 @@ int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *repor
                 advance(&run, report, first + count);
             }
             meet(&run);
-            if (run.error || run.stop)
+            if (run.leave)
                 break;
         }
         restore_subnormals(before);
@@ -1044,7 +1045,7 @@ int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report
             if (omp_get_thread_num() == 0)
                 advance(&run, report, first + count);
             meet(&run);
-            if (run.error || run.stop)
+            if (run.leave)
                 break;
         }
         restore_subnormals(before);
