@@ -10,7 +10,7 @@ from nerva_dsl.codegen.names import word
 from nerva_dsl.codegen.plan import Argument
 from nerva_dsl.ir.operations import Group, Map
 from nerva_dsl.ir.types import Value
-from nerva_dsl.scalar import Expr, Var, substitute, variables
+from nerva_dsl.scalar import Expr, Number, Var, substitute, variables
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Body:
         self._local[value.name] = text
 
     def keep(self, value: Value, text: str) -> None:
-        """Say how a value is written in this loop and in all that follow."""
-        self._local[value.name] = self._kept[value.name] = text
+        """Say how a value is written in all loops after this one."""
+        self._kept[value.name] = text
 
     def read(self, value: Value) -> str:
         """A value at the current position: computed here, or found in memory."""
@@ -86,7 +86,9 @@ class Body:
         declared = "const real samples = (real)count;"
         if "count" in variables(operation.expression) and declared not in self.row_lines:
             self.row_lines.append(declared)
-        names: dict[str, Expr] = {"count": Var("samples"), "feature": Var("(real)row")}
+        # A kernel that works sample by sample has no row where there is one feature only.
+        row = Var("(real)row") if operation.result.type.rows > 1 else Number(0.0)
+        names: dict[str, Expr] = {"count": Var("samples"), "feature": row}
         names |= {f"a{i}": Var(self.read(v)) for i, v in enumerate(operation.inputs)}
         return substitute(operation.expression, names)
 

@@ -45,18 +45,24 @@ _UNARY, _ATOM = 7, 9
 
 def number(value: float, precision: str) -> str:
     """A constant with the fewest digits that give the number of that precision."""
+    rounded = _single(value) if precision == "float32" else float(value)
+    if not math.isfinite(rounded):
+        return "INFINITY" if rounded > 0 else "-INFINITY"
     if precision == "float64":
-        text = repr(float(value)) if math.isfinite(value) else "INFINITY"
-        return text if math.isfinite(value) or value > 0 else "-INFINITY"
-    try:
-        single = struct.unpack("<f", struct.pack("<f", value))[0]
-    except OverflowError:
-        return "INFINITY" if value > 0 else "-INFINITY"
+        return repr(rounded)
     for digits in range(1, 10):
-        text = f"{single:.{digits}g}"
-        if struct.unpack("<f", struct.pack("<f", float(text)))[0] == single:
+        text = f"{rounded:.{digits}g}"
+        if _single(float(text)) == rounded:
             break
     return f"{float(text)!r}f"
+
+
+def _single(value: float) -> float:
+    """The float32 nearest to a number; infinite beyond its range."""
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def c_expression(expression: Expr, precision: str) -> str:

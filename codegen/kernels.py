@@ -165,7 +165,10 @@ def _samplewise(group: Group, context: Context) -> tuple[Kernel, Call]:
 def _gradient(template: str) -> Callable[[Group, Context], tuple[Kernel, Call]]:
     def make(group: Group, context: Context) -> tuple[Kernel, Call]:
         head = group.body[0]
-        update = next((part for part in group.body if isinstance(part, Update)), None)
+        updates = [part for part in group.body if isinstance(part, Update)]
+        if len(updates) > 1:
+            raise TypeError("a gradient updates one parameter")
+        update = updates[0] if updates else None
         given: list[tuple[Argument, str]] = []
         place = context.memory.arena
         match head:

@@ -38,3 +38,7 @@ class Names:
             unique, count = f"{base}_{count}", count + 1
         self._taken.add(unique)
         return unique
+
+    def copy(self) -> Names:
+        """The same names given so far; what one gives next, the other does not know."""
+        return Names(frozenset(self._taken))

@@ -42,7 +42,7 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
         c.value.name: (columns[c.value.name], c.value.type.rows // len(c.numbers))
         for c in program.constants
     }
-    library = _Library(source_lines)
+    library = _Library(source_lines, names)
     entries = []
     for graph in program.graphs:
         offsets = {buffer.value.name: buffer.offset for buffer in graph.buffers}
@@ -95,9 +95,15 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
 
 @dataclass
 class _Library:
-    """The kernels so far; equal ones are one."""
+    """The kernels so far; equal ones are one.
+
+    Attributes:
+        source_lines: the line of the source that stands at a place.
+        taken: the file's other names.
+    """
 
     source_lines: Mapping[Place, str]
+    taken: Names
     _kernels: dict[Kernel, list[Place]] = field(default_factory=dict)
 
     def add(self, kernel: Kernel, origin: Iterable[Place]) -> str:
@@ -128,14 +134,8 @@ class _Library:
 
     def _names(self) -> list[str]:
         """Names from what is computed: the template and the labels of the epilogue."""
-        names: list[str] = []
-        for kernel in self._kernels:
-            base, count = _base_name(kernel), 2
-            name = base
-            while name in names:
-                name, count = f"{base}_{count}", count + 1
-            names.append(name)
-        return names
+        names = self.taken.copy()
+        return [names.fresh(_base_name(kernel)) for kernel in self._kernels]
 
 
 def _base_name(kernel: Kernel) -> str:

@@ -19,13 +19,12 @@ def make_spec(
     parameters = []
     for parameter in program.parameters:
         kind = parameter.value.type
-        vector = kind.columns == 1 and parameter.value.name.endswith(".bias")
         distribution, first, second = parameter.initial
         parameters.append(
             {
                 "name": parameter.value.name,
-                "shape": [kind.rows] if vector else [kind.rows, kind.columns],
-                "format": "vector" if vector else kind.format,
+                "shape": [kind.rows] if parameter.vector else [kind.rows, kind.columns],
+                "format": "vector" if parameter.vector else kind.format,
                 "nnz": parameter.nnz,
                 "initial": {"distribution": distribution, "first": first, "second": second},
                 "states": rules[parameter.rule],

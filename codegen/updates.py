@@ -22,7 +22,7 @@ def update_function(rule: Rule, name: str, precision: str) -> UpdateFunction:
     states = [state for state, _ in rule.states]
     locals_ = [t for t, _ in rule.assignments if t not in states and t not in _OWN]
     for user in dict.fromkeys([*states, *locals_]):
-        names[user] = given.fresh(user)
+        names[user] = given.fresh(user if _is_plain(user) else f"own_{user}")
     pointers = {state: given.fresh(f"{state}_state") for state in states}
     lines = ["real w = *weight;"]
     lines += [f"real {names[state]} = *{pointers[state]};" for state in states]
@@ -41,6 +41,11 @@ def update_function(rule: Rule, name: str, precision: str) -> UpdateFunction:
         tuple(pointers.values()),
         tuple(lines),
     )
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name cannot be a macro of C's headers or one of the compiler's own names."""
+    return not name.startswith("_") and any(letter.islower() for letter in name)
 
 
 def _text(expression: Expr, names: dict[str, str], precision: str) -> str:

@@ -24,6 +24,7 @@ from nerva_dsl.ir.text import print_program
 from nerva_dsl.ir.verify import verify
 from nerva_dsl.lower import lower
 from nerva_dsl.passes import pipeline
+from nerva_dsl.recursion import deep_recursion
 from nerva_dsl.runtime.target import resolve_target
 
 if TYPE_CHECKING:
@@ -53,10 +54,12 @@ def ir_stages(
     """Stages 2 to 4: the program after each of them, with the stage's name."""
     program = verify(lower(model), "lower")
     yield "lower", program
-    program = verify(differentiate(program), "differentiate")
+    with deep_recursion():
+        program = verify(differentiate(program), "differentiate")
     yield "differentiate", program
     for step in pipeline(backend=backend, vector_bytes=vector_bytes):
-        program = verify(step(program), step.name)
+        with deep_recursion():
+            program = verify(step(program), step.name)
         yield step.name, program
 
 
@@ -82,9 +85,10 @@ def emit_model(model: CheckedModel, *, backend: str = "auto", target: str = "nat
     """Stages 2 to 5."""
     machine = resolve_target(target)
     program = optimize(model, backend=backend, vector_bytes=machine.vector_bytes)
-    return generate(
-        model, program, backend=backend, target=target, vector_bytes=machine.vector_bytes
-    )
+    with deep_recursion():
+        return generate(
+            model, program, backend=backend, target=target, vector_bytes=machine.vector_bytes
+        )
 
 
 def compile_model(
@@ -117,7 +121,9 @@ def stages(
     model = check(path, overrides).model
     width = resolve_target(target).vector_bytes
     for name, program in ir_stages(model, backend=backend, vector_bytes=width):
-        yield name, print_program(program)
+        with deep_recursion():
+            text = print_program(program)
+        yield name, text
 
 
 def explain(

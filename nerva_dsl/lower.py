@@ -7,7 +7,7 @@ it; differentiation completes `step`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Literal
 
 from nerva_dsl import model as checked
@@ -47,12 +47,18 @@ def lower(model: checked.CheckedModel) -> Program:
         precision=model.precision,
         batch=model.batch,
         inputs=shared.inputs,
-        parameters=tuple(shared.parameters.values()),
+        parameters=tuple(shared.parameters[name] for name in _names(model, shared.parameters)),
         constants=tuple(shared.constants.values()),
         rules=(Rule(model.rule.label, model.rule.states, model.rule.assignments),),
         schedule=model.schedule,
         graphs=tuple(graphs),
     )
+
+
+def _names(model: checked.CheckedModel, known: Container[str]) -> list[str]:
+    """Names of the parameters that some graph uses, in the order of the layers."""
+    names = (f"{layer.name}.{part}" for layer in model.layers for part in ("weight", "bias"))
+    return [name for name in names if name in known]
 
 
 def measures_accuracy(model: checked.CheckedModel) -> bool:
@@ -98,11 +104,14 @@ class _Shared:
             )
         return self.parameters[name].value
 
-    def constant(self, name: str, rows: int, numbers: tuple[float, ...]) -> Value:
-        """A column of constants."""
-        value = Value(name, Type(self.model.precision, (rows, 1)))
-        self.constants[name] = Constant(value, numbers)
-        return value
+    def constant(self, owner: str, part: str, rows: int, numbers: tuple[float, ...]) -> Value:
+        """A column of constants; equal ones of one name are one, in all graphs."""
+        unique, number = f"{owner}.{part}", 2
+        while True:
+            constant = Constant(Value(unique, Type(self.model.precision, (rows, 1))), numbers)
+            if self.constants.setdefault(unique, constant) == constant:
+                return constant.value
+            unique, number = f"{owner}.{number}.{part}", number + 1
 
 
 class _Builder:
@@ -215,7 +224,7 @@ class _Builder:
                 parts.append(Number(numbers[0]))
             else:
                 parts.append(Var(f"a{len(operands)}"))
-                operands.append(self.shared.constant(f"{name}.{kind}", node.width, numbers))
+                operands.append(self.shared.constant(name, kind, node.width, numbers))
         expression = apply("div", apply("sub", Var("a0"), parts[0]), parts[1])
         return self._map(expression, tuple(operands), node.width, origin, "normalize", name)
 

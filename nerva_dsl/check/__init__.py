@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from nerva_dsl.check.checker import Checked, Checker
 from nerva_dsl.check.report import Report
 from nerva_dsl.errors import Diagnostic, DiagnosticError
 from nerva_dsl.grammar.parser import parse_all
+from nerva_dsl.recursion import deep_recursion
 from nerva_dsl.source import Source, Span
 
 __all__ = ["Checked", "check", "check_source", "read_source"]
@@ -32,7 +31,7 @@ def check(path: Path, overrides: Mapping[str, object]) -> Checked:
 
 def check_source(source: Source, overrides: Mapping[str, object] | None = None) -> Checked:
     """Parse and check a text; as `check`."""
-    with _deep_recursion():
+    with deep_recursion():
         file, problems = parse_all(source)
         if not file.statements:
             what = "has nothing in it but comments" if source.text.strip() else "is empty"
@@ -77,17 +76,3 @@ def read_source(path: Path) -> Source:
 
 def _lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-@contextmanager
-def _deep_recursion() -> Iterator[None]:
-    """Room for expressions as deep as the parser lets through, wherever the caller's stack is.
-
-    Since Python 3.11 calls of Python functions take no room on the C stack.
-    """
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, 20_000))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(before)

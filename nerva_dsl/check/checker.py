@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,8 +15,9 @@ from nerva_dsl.check.bodies import ConstantEvaluator
 from nerva_dsl.check.definitions import define
 from nerva_dsl.check.densities import Sparsity, check_sparsity
 from nerva_dsl.check.environment import Scope
-from nerva_dsl.check.graph import Graph, reachable
+from nerva_dsl.check.graph import Graph, reachable, with_slope
 from nerva_dsl.check.overrides import Overrides
+from nerva_dsl.check.ranges import check_ranges
 from nerva_dsl.check.report import Report, suggest
 from nerva_dsl.check.resolve import resolve
 from nerva_dsl.check.roles import LossRole
@@ -117,12 +119,9 @@ class Checker:
                     symbol.span,
                     help="it is left out of the model",
                 )
-        if not any(isinstance(value, model.Linear) for value in reachable([done[loss]])):
-            self.report.error(
-                "N0214",
-                "the loss depends on no `linear`, so there is nothing to learn",
-                loss.span,
-            )
+        self._check_learning(done[loss])
+        if training.rule is not None:
+            check_ranges(self.report, training.precision, layers, done.values(), training.rule)
         if self.report.errors or training.rule is None:
             raise DiagnosticError(self.report.errors)
         checked = model.CheckedModel(
@@ -144,6 +143,19 @@ class Checker:
             precision=training.precision,
         )
         return Checked(checked, self.report.warnings)
+
+    def _check_learning(self, loss: model.Value) -> None:
+        """Report a loss that no weight can make smaller."""
+        if any(isinstance(value, model.Linear) for value in reachable([loss], with_slope)):
+            return
+        if any(isinstance(value, model.Linear) for value in reachable([loss])):
+            message = "the loss has the same value for all near weights"
+            help_ = "`sign`, `floor` and comparisons have no slope: use smooth functions"
+        else:
+            message, help_ = "the loss depends on no `linear`", ""
+        self.report.error(
+            "N0214", f"{message}, so there is nothing to learn", loss.span, help=help_
+        )
 
     def _statement(self, node: syntax.Statement) -> None:
         match node:
@@ -349,7 +361,8 @@ class Checker:
                 )
 
 
-_TAKEN_MODULES = frozenset({"json", "nerva_dsl", "numpy", "scipy", "cffi"})
+# A compiled `random.py` on Python's path would break all imports of the real one, NumPy's included.
+_TAKEN_MODULES = sys.stdlib_module_names | {"nerva_dsl", "numpy", "scipy", "cffi"}
 
 
 def _names(file: syntax.File) -> dict[str, Span]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from nerva_dsl import model
 from nerva_dsl.check.initialisers import InitialiserChoice
 from nerva_dsl.check.terms import Scalar
-from nerva_dsl.scalar import Expr, Var, substitute, variables
+from nerva_dsl.scalar import Expr, Number, Var, substitute, variables
+from nerva_dsl.scalar.derivative import derivative
 from nerva_dsl.source import Span
 
 
@@ -106,7 +108,21 @@ def with_operands(value: model.Value, done: dict[model.Value, model.Value]) -> m
     return replace(value, **changes)
 
 
-def reachable(roots: list[model.Value]) -> set[model.Value]:
+def with_slope(value: model.Value) -> tuple[model.Value, ...]:
+    """The values whose small changes change a value."""
+    if not isinstance(value, model.Elementwise):
+        return operands(value)
+    return tuple(
+        operand
+        for place, operand in enumerate(value.operands)
+        if derivative(value.expression, f"a{place}") != Number(0.0)
+    )
+
+
+def reachable(
+    roots: list[model.Value],
+    read: Callable[[model.Value], tuple[model.Value, ...]] = operands,
+) -> set[model.Value]:
     """The values that some values are computed from, these included."""
     found: set[model.Value] = set()
     stack = list(roots)
@@ -114,5 +130,5 @@ def reachable(roots: list[model.Value]) -> set[model.Value]:
         value = stack.pop()
         if value not in found:
             found.add(value)
-            stack.extend(operands(value))
+            stack.extend(read(value))
     return found

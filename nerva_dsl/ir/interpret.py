@@ -128,8 +128,7 @@ class _Machine:
         parameters = {}
         for parameter in self.program.parameters:
             array = self.values[parameter.value.name]
-            column = parameter.value.type.shape[1] == 1 and not _is_sparse(array)
-            parameters[parameter.value.name] = array[:, 0] if column else array
+            parameters[parameter.value.name] = array[:, 0] if parameter.vector else array
         return Outcome(
             {name: self.values[value.name] for name, value in graph.results},
             parameters,

@@ -27,6 +27,11 @@ class Parameter:
     rule: str
     initial: tuple[Literal["uniform", "normal"], float, float]
 
+    @property
+    def vector(self) -> bool:
+        """Whether users see `[n]`: a bias, but not the weight of a layer with one input."""
+        return not self.value.name.endswith(".weight")
+
 
 @dataclass(frozen=True)
 class Constant:

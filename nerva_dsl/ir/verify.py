@@ -68,6 +68,7 @@ def _graph(program: Program, graph: Graph) -> Iterator[str]:
     for name, value in graph.results:
         if visible.get(value.name) != value:
             yield f"result {name} is {value}, which is not defined"
+    yield from _phases(graph)
     yield from _buffers(program, graph)
 
 
@@ -103,6 +104,8 @@ def _types(operation: Operation) -> str:
             unknown = set(variables(expression)) - _SUPPLIED - {f"a{i}" for i in range(len(inputs))}
             if unknown:
                 return f"the expression reads {sorted(unknown)}"
+            if any(value.type.format == "csr" for value in (y, *inputs)):
+                return "elementwise on a sparse matrix"
             return "" if all(_repeats(x.type, y.type) for x in inputs) else "shapes differ"
         case Product(results=(y,), weight=w, x=x):
             return _expect(y, (w.type.shape[0], "B")) or _expect(x, (w.type.shape[1], "B"))
@@ -136,11 +139,28 @@ def _repeats(small: Type, large: Type) -> bool:
     return all(s in (1, n) for s, n in zip(small.shape, large.shape, strict=True))
 
 
+def _phases(graph: Graph) -> Iterator[str]:
+    """Groups of one phase run side by side: none may read what another computes or updates."""
+    changed: dict[tuple[int, str], Group] = {}
+    groups = [group for group in _groups(graph.operations) if group.phase >= 0]
+    for group in groups:
+        names = [value.name for value in group.results]
+        names += [part.parameter.name for part in group.body if isinstance(part, Update)]
+        changed.update(((group.phase, name), group) for name in names)
+    for group in groups:
+        for value in group.operands:
+            if changed.get((group.phase, value.name), group) is not group:
+                yield f"{_title(group)} reads {value} in the phase that changes it"
+
+
 def _buffers(program: Program, graph: Graph) -> Iterator[str]:
     """No two values that are alive in one phase may share memory."""
     if not graph.buffers:
         return
     lives = lifetimes(graph)
+    if unknown := [str(b.value) for b in graph.buffers if b.value.name not in lives]:
+        yield f"buffers of {', '.join(unknown)}, which no group stores"
+        return
     for i, one in enumerate(graph.buffers):
         if one.offset + one.size > program.arena:
             yield f"buffer of {one.value} ends beyond the arena"

@@ -2,8 +2,9 @@
 
 Before: any graphs without groups. After: scalar expressions are simplified; an elementwise
 operation that only repeats or renames its operand is gone where its readers can read the operand;
-one without operands is written into its readers; of equal operations one is left. Why: the
-differentiation writes the plainest thing that is right, and later passes match on clean graphs.
+one without operands is written into its readers; of equal operations one is left, but every
+parameter keeps a gradient of its own. Why: the differentiation writes the plainest thing that is
+right, and later passes match on clean graphs.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ def _merge_equal(graph: Graph) -> Graph:
     operations: list[Operation] = []
     for original in graph.operations:
         operation = original.map_values(lambda value: same.get(value.name, value))
-        if len(operation.results) == 1:
+        # A parameter's gradient stays its own, even if another's is equal (the biases of two layers
+        # that are added): the kernel that computes it applies the update at once.
+        if len(operation.results) == 1 and operation.result.type.batched:
             result = operation.result
             # Equal apart from the name, the place and the label: the same computation.
             key = replace(operation, results=(replace(result, name=""),), origin=())

@@ -19,7 +19,7 @@ Some variables are supplied by whatever evaluates the expression rather than by 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,14 @@ class Apply:
 
     operator: str
     arguments: tuple[Expr, ...]
+    # Kept, because hashing a deep expression at each of its nodes would be quadratic in its size.
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.operator, self.arguments)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 Expr = Number | Var | Apply

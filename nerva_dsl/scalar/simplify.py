@@ -44,6 +44,7 @@ _FOLD: Mapping[str, Callable[..., float]] = {
     "tanh": math.tanh,
     "erf": math.erf,
 }
+_SMALLEST, _LARGEST = 2.0**-126, 2.0**127  # of float32; its normal numbers reach a little further
 _NEGATED = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt", "eq": "ne", "ne": "eq"}
 
 
@@ -120,7 +121,7 @@ def _mul(a: Expr, b: Expr) -> Expr | None:
             return other
         case Number(-1.0), other:
             return apply("neg", other)
-        case Number(first), Apply("mul", (Number(second), other)):
+        case Number(first), Apply("mul", (Number(second), other)) if _is_ordinary(first * second):
             return apply("mul", Number(first * second), other)
         case Number(first), Apply("neg", (other,)):
             return apply("mul", Number(-first), other)
@@ -133,6 +134,11 @@ def _mul(a: Expr, b: Expr) -> Expr | None:
             # What a mask multiplies is chosen instead: no product, and no 0 * infinity.
             return apply("select", condition, _masked(other, then), _masked(other, otherwise))
     return None
+
+
+def _is_ordinary(value: float) -> bool:
+    """Whether a number is neither infinite nor 0 nor less precise than others in float32."""
+    return _SMALLEST <= abs(value) <= _LARGEST
 
 
 def _masked(factor: Expr, branch: Expr) -> Expr:

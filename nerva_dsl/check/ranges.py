@@ -1,0 +1,58 @@
+"""Constants that fit float64, as all constants do, but not the model's own precision.
+
+Expressions are left alone: in `if x < 1e300 then …` an infinite 1e300 is as good in float32.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from nerva_dsl import model
+from nerva_dsl.check.constants import show
+from nerva_dsl.check.report import Report
+from nerva_dsl.model import Precision
+from nerva_dsl.source import Span
+
+# The largest and the smallest number of full precision.
+_RANGES: dict[Precision, tuple[float, float]] = {
+    "float32": ((2 - 2.0**-23) * 2.0**127, 2.0**-126),
+    "float64": (sys.float_info.max, sys.float_info.min),
+}
+_FARTHEST = 10  # standard deviations from the mean that a normal number ever is: 64 bits give 8.5
+
+
+def check_ranges(
+    report: Report,
+    precision: Precision,
+    layers: Iterable[model.Layer],
+    values: Iterable[model.Value],
+    rule: model.Rule,
+) -> None:
+    """Report initial weights, constants of `normalize` and initial states that do not fit."""
+    largest, smallest = _RANGES[precision]
+
+    def require(what: str, sound: bool, span: Span) -> None:
+        if not sound:
+            help_ = "" if precision == "float64" else "write `precision = float64` in `train`"
+            report.error("N0301", f"{what}: out of the range of {precision}", span, help=help_)
+
+    for layer in layers:
+        start = layer.initialiser
+        if start.distribution == "normal":
+            reach = abs(start.first) + _FARTHEST * start.second
+            text = f"mean {show(start.first)} and std {show(start.second)} of the initial weights"
+        else:
+            reach = max(abs(start.first), abs(start.second), start.second - start.first)
+            text = f"initial weights from {show(start.first)} to {show(start.second)}"
+        require(text, reach <= largest, layer.span)
+    for value in values:
+        if isinstance(value, model.Normalize):
+            for mean in dict.fromkeys(value.mean):
+                require(f"the mean {show(mean)}", abs(mean) <= largest, value.span)
+            for std in dict.fromkeys(value.std):
+                require(f"the std {show(std)}", smallest <= std <= largest, value.span)
+    for name, initial in rule.states:
+        require(
+            f"the initial value {show(initial)} of `{name}`", abs(initial) <= largest, rule.span
+        )
