@@ -23,6 +23,9 @@ Array = NDArray[Any]
 # Rows are looked at in pieces of about this many elements: a check must not double the memory.
 _PIECE = 1 << 18
 
+MAX_THREADS = 1024  # OpenMP ends the process if the system cannot start as many as it is asked for
+MAX_EPOCHS = (1 << 31) - 1
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -91,18 +94,19 @@ def order(value: object, count: int) -> NDArray[np.int64]:
     return np.ascontiguousarray(array, np.int64)
 
 
-def learning_rate(value: object) -> float:
+def learning_rate(spec: ModelSpec, value: object) -> float:
     """Check a learning rate; None becomes NaN, which stands for the file's schedule."""
     if value is None:
         return math.nan
+    expected = f"lr: expected a finite {spec.precision} number or None"
     try:
         if isinstance(value, (str, bytes, bool)):
             raise TypeError
         rate = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise ValueError(f"lr: expected a finite number or None, got {value!r}") from None
-    if not math.isfinite(rate):
-        raise ValueError(f"lr: expected a finite number or None, got {rate}")
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{expected}, got {value!r:.60}") from None
+    if not abs(rate) <= float(np.finfo(spec.real).max):
+        raise ValueError(f"{expected}, got {rate}")
     return rate
 
 
@@ -127,7 +131,13 @@ def seed(value: object) -> int:
 
 def threads(value: object) -> int | None:
     """Check a number of threads; None leaves it to OpenMP."""
-    return None if value is None else integer("threads", value, 1, 1 << 16)
+    return None if value is None else integer("threads", value, 1, MAX_THREADS)
+
+
+def epochs(value: object, done: int) -> int:
+    """Check a number of epochs to train after those done."""
+    number = integer("epochs", value, 0)
+    return integer("epochs", number, 0, MAX_EPOCHS - done)
 
 
 def _inputs(spec: ModelSpec, X: object) -> tuple[Array, Array]:
@@ -227,8 +237,11 @@ def _as_array(name: str, value: object, expected: str) -> Array:
         raise ValueError(f"{name}: expected {expected}, got None")
     try:
         array = np.asarray(value)
-    except ValueError as error:  # rows of different lengths
-        raise ValueError(f"{name}: expected {expected}, got {_kind(value)}: {error}") from None
+    except Exception as error:  # rows of different lengths, or an array type that refuses
+        raise ValueError(f"{name}: expected {expected}, got {_kind(value)}: {error}") from error
+    if array.ndim == 0 and not isinstance(value, (np.ndarray, np.generic)):
+        hint = "; pass its toarray()" if hasattr(value, "toarray") else ""
+        raise ValueError(f"{name}: expected {expected}, got {_kind(value)}{hint}")
     if isinstance(value, (list, tuple)) and array.dtype.kind in "iu" and array.ndim == 2:
         return array.astype(np.float64)
     return array

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,11 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nerva_dsl
+from nerva_dsl.runtime.archives import DamagedError, reading_arrays
 from nerva_dsl.runtime.parameters import Contents, check_pattern
+from nerva_dsl.runtime.philox import MAX_ROUND, MAX_SEED
 from nerva_dsl.runtime.replacing import replacing
 from nerva_dsl.runtime.spec import ModelSpec, ParameterSpec
 
 FORMAT = 1
+
+# Of the numbers in a header: what the random numbers, and the integers of the C code, can take.
+_MOST = {"seed": MAX_SEED, "epoch": MAX_ROUND, "epochs": MAX_ROUND, "step": MAX_ROUND}
 
 
 @dataclass(frozen=True)
@@ -99,29 +102,20 @@ def load(path: str | os.PathLike[str], spec: ModelSpec) -> State:
     if not source.exists():
         raise FileNotFoundError(f"there is no file {source}")
     try:
-        with source.open("rb") as file:
+        with source.open("rb") as file, reading_arrays():
             arrays = _read_arrays(file)
             header = json.loads(str(arrays["header"]))
-            _check_header(source, header)
-    except (
-        *(ValueError, KeyError, TypeError, EOFError, RecursionError, MemoryError, SyntaxError),
-        *(NotImplementedError, zipfile.BadZipFile, zlib.error),
-    ) as error:
-        if isinstance(error, _CheckpointError):
-            raise
+    except (DamagedError, MemoryError) as error:  # a damaged size asks for any amount of memory
         raise ValueError(
             f"{source} is not a checkpoint of nervac, or it is damaged: {error}",
         ) from error
+    _check_header(source, header)
     _check_fingerprint(source, header["fingerprint"], fingerprint(spec))
     try:
         return _state(spec, header, arrays)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         detail = f"{error} is missing" if isinstance(error, KeyError) else error
         raise ValueError(f"{source} is damaged: {detail}") from error
-
-
-class _CheckpointError(ValueError):
-    """A checkpoint that is read well but is not one of ours; its text is complete."""
 
 
 def fingerprint(spec: ModelSpec) -> dict[str, Any]:
@@ -181,9 +175,9 @@ def _read_arrays(file: Any) -> dict[str, NDArray[Any]]:
 
 def _check_header(source: Path, header: Any) -> None:
     if not isinstance(header, dict) or "fingerprint" not in header:
-        raise ValueError("its header is not one of ours")
+        raise ValueError(f"{source} is not a checkpoint of nervac: its header is not one of ours")
     if header.get("format") != FORMAT:
-        raise _CheckpointError(
+        raise ValueError(
             f"{source} has format {header.get('format')} of nervac {header.get('nervac')}; "
             f"this is nervac {nerva_dsl.__version__}, which reads format {FORMAT}"
         )
@@ -215,7 +209,10 @@ def _difference(saved: Any, expected: dict[str, Any]) -> str:
 
 def _state(spec: ModelSpec, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> State:
     position = header["position"]
-    numbers = {key: int(header[key]) for key in ("seed", "epoch", "epochs", "step")}
+    numbers = {key: int(header[key]) for key in _MOST}
+    for key, number in numbers.items():
+        if not 0 <= number <= _MOST[key]:
+            raise ValueError(f"impossible {key} {number}")
     return State(
         **numbers,
         position=None if position is None else _position(position),

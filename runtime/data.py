@@ -9,8 +9,6 @@ All else, the conversion to the types of the model and the test part, is common 
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -22,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerva_dsl.errors import NervaError
+from nerva_dsl.runtime.archives import DamagedError, reading_arrays
 from nerva_dsl.runtime.philox import Purpose, Stream
 
 __all__ = ["SOURCES", "DataError", "DataSet", "load_data"]
@@ -185,22 +184,21 @@ def read_npz(path: str) -> Arrays:
     """
     file = Path(path)
     try:
-        archive = np.load(file, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{path} is one array; an .npz archive with several is needed")
-        with archive:
-            keys = list(archive.files)
-            found = {
-                name: next((archive[key] for key in alternatives if key in keys), None)
-                for name, alternatives in NPZ_KEYS.items()
-            }
-    except NervaError:
-        raise
+        with reading_arrays():
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path} is one array; an .npz archive with several is needed")
+            with archive:
+                keys = list(archive.files)
+                found = {
+                    name: next((archive[key] for key in alternatives if key in keys), None)
+                    for name, alternatives in NPZ_KEYS.items()
+                }
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DamagedError as error:
         raise DataError(
             f"{path} is not an .npz file of numbers: it is cut short, of another kind, or holds "
             "Python objects, which are never loaded"

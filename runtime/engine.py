@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nerva_dsl.runtime.parameters import Contents
 from nerva_dsl.runtime.spec import ModelSpec, ParameterSpec
-from nerva_dsl.runtime.worker import run_interruptible
+from nerva_dsl.runtime.worker import Work, run_interruptible
 
 Array = NDArray[Any]
 
@@ -96,21 +96,35 @@ class Engine:
         self._job = self._ffi.new("nerva_job *")
         self._report = self._ffi.new("nerva_report *")
         self._lock = threading.RLock()
-        self._running = False
+        self._process = os.getpid()
+        self._work: Work | None = None  # the last call
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Keep other threads out, and callbacks that run while the model is at work.
 
         Raises:
-            RuntimeError: called from `on_progress`.
+            RuntimeError: called from `on_progress`; or in a child of a process that was forked
+                while the model was at work.
         """
+        if self._process != os.getpid():
+            self._enter_child()
         with self._lock:
-            if self._running:
+            if self._work is not None and not self._work.over():
                 raise RuntimeError(
                     "the model is at work: on_progress may not use it, on_epoch may",
                 )
             yield
+
+    def _enter_child(self) -> None:
+        """Make do without the threads of the parent process: none of them lives on in a child."""
+        if self._work is not None and not self._work.over():
+            raise RuntimeError(
+                "the model was at work when this process was forked: it is in mid-batch here; "
+                "save it before, and load it in the child"
+            )
+        self._lock = threading.RLock()
+        self._process = os.getpid()
 
     def train(
         self,
@@ -241,10 +255,11 @@ class Engine:
         buffers = self._fill(job)
         reports: list[Report] = []
 
-        def work() -> None:
+        def call() -> None:
             try:
                 function(self._model, self._job, report, *extra)
             finally:  # an interrupt comes as soon as the call returns
+                buffers.clear()  # held until now, whatever becomes of the caller
                 reports.append(self._read(report))
                 if commit is not None:
                     commit(reports[0])
@@ -256,18 +271,15 @@ class Engine:
             if progress is not None:
                 progress(report.samples)
 
-        self._running = True
-        try:
-            if long or process != _first_process:
-                run_interruptible(work, stop, show)
-            else:
-                work()
-        finally:
-            self._running = False
-            del buffers
+        self._work = work = Work(call)
+        if long or process != _first_process:
+            run_interruptible(work, stop, show)
+        else:
+            work.run()
+            work.result()
         return reports[0]
 
-    def _fill(self, job: Job) -> tuple[object, ...]:
+    def _fill(self, job: Job) -> list[object]:
         """Write the C structs; what is returned keeps the arrays' memory in place."""
         ffi, into, report = self._ffi, self._job, self._report
         x = ffi.from_buffer(job.x)
@@ -282,7 +294,7 @@ class Engine:
         report.stop = report.error = 0
         report.row = report.feature = report.layer = -1
         report.totals = job.totals
-        return x, t, order
+        return [x, t, order]
 
     @staticmethod
     def _read(report: Any) -> Report:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict
 
@@ -59,7 +59,11 @@ AnyCallback = Callback | Callable[["Model", Row], object]
 class Callbacks:
     """Several callbacks of one model as one."""
 
-    def __init__(self, model: Model, callbacks: tuple[object, ...]) -> None:
+    def __init__(self, model: Model, callbacks: object) -> None:
+        if not isinstance(callbacks, Iterable):
+            raise ValueError(
+                f"callbacks: expected a list of them, got {type(callbacks).__name__}",
+            )
         self._model = model
         self._on_epoch = []
         self._on_progress = []

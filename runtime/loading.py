@@ -1,7 +1,7 @@
 """Loading built models by their path.
 
-Nothing is found through `sys.modules`: two builds of one model may live in one process, and a
-model may be called `json` without hiding a module of that name from anybody.
+Nothing is found through `sys.modules`: two builds of one model may live in one process, and no
+model hides another module of its name.
 """
 
 from __future__ import annotations

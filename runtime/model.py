@@ -121,7 +121,7 @@ class Model:
             The mean loss of the batch before the update.
         """
         samples = arguments.batch(self._description, X, t)
-        rate = arguments.learning_rate(lr)
+        rate = arguments.learning_rate(self._description, lr)
         with self._engine.exclusive():
             return self._trainer.run_step(samples, rate)
 
@@ -146,7 +146,7 @@ class Model:
             The mean over the samples of the losses before each update.
         """
         samples = arguments.samples(self._description, X, t)
-        rate = arguments.learning_rate(lr)
+        rate = arguments.learning_rate(self._description, lr)
         own = None if order is None else arguments.order(order, len(samples))
         with self._engine.exclusive():
             means = self._trainer.run_epoch(samples, rate, own)
@@ -177,12 +177,12 @@ class Model:
         spec = self._description
         samples = arguments.samples(spec, X, t)
         held_out = None if validation is None else self._validation(validation)
-        observers = Callbacks(self, tuple(callbacks))
+        observers = Callbacks(self, callbacks)
         trainer = self._trainer
         if epochs is None:
             last = spec.epochs
         else:
-            last = trainer.epoch + arguments.integer("epochs", epochs, 0)
+            last = trainer.epoch + arguments.epochs(epochs, trainer.epoch)
         trainer.epochs = max(spec.epochs, last)
         history = History()
         while trainer.epoch < last:

@@ -18,7 +18,7 @@ import os
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -149,6 +149,13 @@ class RunDirectory:
             if not file.is_file():
                 raise RunError(f"{path} is not a run directory of `nervac train`: no {file.name}")
         return run
+
+    def discard(self) -> None:
+        """Remove a run that could not be begun; a directory with other files in it stays."""
+        for file in (self.model_file, self.weights_file, self.settings_file):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
 
     def write(self, run: Run) -> None:
         """Write run.json."""

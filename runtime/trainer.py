@@ -124,7 +124,10 @@ class Trainer:
         seconds = time.perf_counter() - begin
         tested: Mapping[str, float] = {}
         if held_out is not None:
-            tested = self.evaluate(held_out, long=True)
+            try:
+                tested = self.evaluate(held_out, long=True)
+            except ValueError as error:
+                raise ValueError(f"validation: {error}") from None
         return Row(
             epoch=self.epoch + 1,
             loss=means["loss"],

@@ -379,8 +379,8 @@ def test_function_bodies(text, expected):
         "function gate(a, b) = a * sigmoid(b)\n"
         f"function f(a, b) = {text}"
     )
-    result = checked("h = linear(x, 3)\ng = linear(x, 3)\ny = f(h, g)", top=top)
-    y = value_of(result, "y")
+    result = checked("h = linear(x, 3)\ng = linear(x, 3)\nq = f(h, g)\ny = q + h", top=top)
+    y = value_of(result, "q")
     a, b = -2.5, 1.0
     if expected is None:
         s = lambda v: 1 / (1 + math.exp(-v))  # noqa: E731

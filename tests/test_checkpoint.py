@@ -1,6 +1,8 @@
 """Saving, loading, and files that are not what they should be."""
 
+import errno
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -139,6 +141,71 @@ def test_loading_a_file_with_flipped_bits(tiny, tmp_path):
     (tmp_path / "bad.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"bad\.npz"):
         tiny.Model.load(tmp_path / "bad.npz")
+
+
+def test_loading_files_with_any_bit_flipped(tiny, tmp_path):
+    """Each is refused with a ValueError, or is as good as whole: a date does not matter."""
+    tiny.Model().save(tmp_path / "good.npz")
+    content = (tmp_path / "good.npz").read_bytes()
+    expected = tiny.Model().parameters()
+    for place in np.random.default_rng(0).integers(0, 8 * len(content), 400):
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        (tmp_path / "bad.npz").write_bytes(flipped)
+        try:
+            loaded = tiny.Model.load(tmp_path / "bad.npz")
+        except ValueError:
+            continue
+        assert same(loaded.parameters(), expected)
+
+
+@pytest.mark.parametrize("damage", [(6, 1), (8, 99)], ids=["encrypted", "compression"])
+def test_loading_an_archive_of_an_unknown_kind(tiny, tmp_path, damage):
+    """A damaged byte of each entry of the directory: zipfile takes it at its word."""
+    tiny.Model().save(tmp_path / "good.npz")
+    content = bytearray((tmp_path / "good.npz").read_bytes())
+    offset, value = damage
+    for signature, place in ((b"PK\x01\x02", offset + 2), (b"PK\x03\x04", offset)):
+        begin = content.find(signature)
+        while begin >= 0:
+            content[begin + place] = value
+            begin = content.find(signature, begin + 4)
+    (tmp_path / "bad.npz").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"bad\.npz is not a checkpoint of nervac, or it is damaged"
+    ):
+        tiny.Model.load(tmp_path / "bad.npz")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("seed", -1), ("epoch", -1), ("step", 2**70), ("epochs", 1e400)]
+)
+def test_loading_impossible_numbers(tiny, tmp_path, key, value):
+    def change(arrays):
+        header = json.loads(str(arrays["header"]))
+        arrays["header"] = np.array(json.dumps({**header, key: value}))
+
+    tiny.Model().save(tmp_path / "good.npz")
+    with pytest.raises(ValueError, match=r"bad\.npz is damaged"):
+        tiny.Model.load(damaged(tmp_path, "bad.npz", change))
+
+
+def test_saving_to_a_directory_names_it(tiny, tmp_path):
+    with pytest.raises(IsADirectoryError, match=f"{tmp_path}'$"):
+        tiny.Model().save(tmp_path)
+    assert not list(tmp_path.parent.glob(".*"))
+
+
+def test_a_full_disk_is_reported_by_the_file_that_was_asked_for(tiny, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    tiny.Model(seed=5).save(tmp_path / "a.npz")
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*a\.npz'$"):
+        tiny.Model().save(tmp_path / "a.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+    assert tiny.Model.load(tmp_path / "a.npz").seed == 5
 
 
 def test_loading_what_is_no_checkpoint(tiny, tmp_path):

@@ -181,6 +181,12 @@ def test_files_that_are_not_there_or_not_archives(tmp_path, archive):
     for size in (0, 1, 100, len(content) // 2, len(content) - 10):
         (tmp_path / "data.npz").write_bytes(content[:size])
         refused(whole, spec(), "not an .npz file of numbers")
+    encrypted = bytearray(content)
+    for begin in range(len(encrypted) - 4):
+        if encrypted[begin : begin + 4] == b"PK\x01\x02":
+            encrypted[begin + 8] |= 1
+    (tmp_path / "data.npz").write_bytes(encrypted)
+    refused(whole, spec(), "not an .npz file of numbers")
     (tmp_path / "text.npz").write_text("hello")
     refused(str(tmp_path / "text.npz"), spec(), "not an .npz file of numbers")
     np.save(tmp_path / "one.npy", samples())

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import threading
 import time
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
+from nerva_dsl.runtime.worker import Work, run_interruptible
 from runtime_fixture import models
 from runtime_fixture.models import data, environment, same, state, variant
 
@@ -115,6 +117,68 @@ def test_interrupting_what_does_not_train(slow, call):
     timer.join()
 
 
+def test_work_that_was_given_up_never_begins():
+    done = []
+    work = Work(lambda: done.append(1))
+    assert work.over()
+    work.run()
+    assert not done
+    assert work.over()
+
+
+def test_work_goes_on_to_its_end_however_often_the_caller_is_interrupted():
+    """The wait is broken off at its worst moments: in `stop`, and in the wait for the end."""
+    begun, release, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def function():
+        begun.set()
+        release.wait(5)
+        ended.set()
+
+    class Impatient(Work):
+        interrupts = 0
+
+        def wait(self):
+            begun.wait(5)
+            self.interrupts += 1
+            if self.interrupts < 5:
+                raise KeyboardInterrupt
+            release.set()
+            return super().wait()
+
+    work = Impatient(function)
+    with pytest.raises(KeyboardInterrupt):
+        run_interruptible(work, lambda: None, None)
+    assert ended.is_set()
+    assert work.over()
+
+
+def test_a_model_whose_call_still_goes_on_refuses_another(slow):
+    X, t = data(400)
+    model = slow.Model()
+    with (
+        patch("nerva_dsl.runtime.engine.run_interruptible", leave_behind),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        model.train_epoch(X, t)
+    del X, t
+    with pytest.raises(RuntimeError, match="at work"):
+        model.predict(np.zeros((1, 4)))
+    deadline = time.monotonic() + 10
+    while model.step < 80:  # its arrays are kept until it ends
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    model.predict(np.zeros((1, 4)))
+
+
+def leave_behind(work, stop, progress):
+    """What happens if interrupts come faster than they are handled."""
+    threading.Thread(target=work.run).start()
+    while not work.begun:
+        time.sleep(0)
+    raise KeyboardInterrupt
+
+
 # Threads and processes
 
 
@@ -156,8 +220,42 @@ def test_the_interpreter_is_free_during_an_epoch(slow):
     assert count > 100
 
 
+def in_a_new_process(script, module):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        capture_output=True,
+        text=True,
+        env=environment(module),
+        check=True,
+    )
+    return done.stdout.strip()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_a_forked_child_does_not_hang():
+def test_a_child_forked_in_mid_batch_is_told_so(slow):
+    script = (
+        "import os, signal, threading, time, numpy as np, tiny\n"
+        "X, t = np.ones((1000, 4)), np.zeros(1000, int)\n"
+        "model, other = tiny.Model(threads=1), tiny.Model(threads=1)\n"
+        "other.train_step(X[:5], t[:5])\n"
+        "thread = threading.Thread(target=model.train_epoch, args=(X, t))\n"
+        "thread.start(); time.sleep(0.1)\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    signal.alarm(10)\n"
+        "    other.train_step(X[:5], t[:5])\n"
+        "    try: model.predict(X[:1])\n"
+        "    except RuntimeError as error: print(error, flush=True)\n"
+        "    os._exit(0)\n"
+        "print(os.waitpid(child, 0)[1]); thread.join(); print(model.step)"
+    )
+    told, status, steps = in_a_new_process(script, slow).splitlines()
+    assert "at work when this process was forked" in told
+    assert (status, steps) == ("0", "200")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_does_not_hang(tiny):
     script = (
         "import os, signal, numpy as np, tiny\n"
         "X, t = np.ones((20, 4)), np.zeros(20, int)\n"
@@ -170,11 +268,4 @@ def test_a_forked_child_does_not_hang():
         "    os._exit(0)\n"
         "print(os.waitpid(child, 0)[1])"
     )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script],
-        capture_output=True,
-        text=True,
-        env=environment(variant()),
-        check=True,
-    )
-    assert done.stdout.strip() == "0"
+    assert in_a_new_process(script, tiny) == "0"

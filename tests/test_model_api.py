@@ -66,7 +66,7 @@ def test_bad_seed(tiny, seed):
         tiny.Model(seed=seed)
 
 
-@pytest.mark.parametrize("threads", [0, -2, 1.5, "two"])
+@pytest.mark.parametrize("threads", [0, -2, 1.5, "two", 65_536])
 def test_bad_threads(tiny, threads):
     with pytest.raises(ValueError, match="threads: expected an integer"):
         tiny.Model(threads=threads)
@@ -320,6 +320,8 @@ def test_a_callback_that_raises_ends_the_training(tiny):
 def test_bad_epochs(tiny, epochs):
     with pytest.raises(ValueError, match="epochs: expected an integer of at least 0"):
         tiny.Model().fit(*data(), epochs=epochs)
+    with pytest.raises(ValueError, match="epochs: expected an integer in 0 … 2147483647"):
+        tiny.Model().fit(*data(), epochs=10**20)
 
 
 def test_bad_validation_and_callbacks(tiny):
@@ -331,7 +333,11 @@ def test_bad_validation_and_callbacks(tiny):
         model.fit(X, t, validation=(X[:, :2], t))
     with pytest.raises(ValueError, match="callbacks: expected functions or objects"):
         model.fit(X, t, callbacks=[3])
+    with pytest.raises(ValueError, match="callbacks: expected a list of them, got int"):
+        model.fit(X, t, callbacks=3)
     assert model.step == 0
+    with pytest.raises(ValueError, match="validation: X: expected finite numbers, got nan in row"):
+        model.fit(X, t, validation=(X * np.nan, t))
 
 
 # What an import brings

@@ -51,7 +51,10 @@ BAD_INPUTS = {
     "width": (lambda X: X[:, :3], r"X: expected a \[n, 4\] array, got \[23, 3\]"),
     "one sample": (lambda X: X[0], r"X: expected a \[n, 4\] array, got \[4\]; for one sample pass"),
     "images": (lambda X: X.reshape(23, 2, 2), r"got \[23, 2, 2\]; pass X.reshape"),
-    "scalar": (lambda X: 3.0, r"X: expected a \[n, 4\] array, got \[\]"),
+    "scalar": (lambda X: 3.0, r"X: expected a \[n, 4\] array, got float"),
+    "array scalar": (lambda X: np.float64(3), r"X: expected a \[n, 4\] array, got \[\]"),
+    "text": (lambda X: "X", r"X: expected a \[n, 4\] array, got str"),
+    "refusing": (lambda X: Refusing(), r"X: expected a \[n, 4\] array, got Refusing: on the GPU"),
     "none": (lambda X: None, r"X: expected a \[n, 4\] array, got None"),
     "empty": (lambda X: X[:0], r"X: expected at least one sample, got an empty \[0, 4\] array"),
     "int64": (lambda X: X.astype(np.int64), "X: expected float32, float64 or uint8, got int64"),
@@ -62,8 +65,15 @@ BAD_INPUTS = {
     "strings": (lambda X: X.astype(str), "X: expected float32.* got <U"),
     "objects": (lambda X: X.astype(object), "X: expected float32.* got object"),
     "ragged": (lambda X: [[1, 2, 3, 4], [1]], r"X: expected a \[n, 4\] array, got list"),
-    "sparse": (sparse.csr_array, r"X: expected a \[n, 4\] array"),
+    "sparse": (sparse.csr_array, r"X: expected a \[n, 4\] array, got csr_array; pass its toarray"),
 }
+
+
+class Refusing:
+    """Like a tensor of another library that cannot become an array as it is."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("on the GPU")
 
 
 @pytest.mark.parametrize("name", BAD_INPUTS)
@@ -90,7 +100,7 @@ def test_bad_inputs(tiny, tmp_path, name):
 BAD_LABELS = {
     "none": (lambda t: None, r"t: expected integer labels \[n\], 0 … 1, got None"),
     "length": (lambda t: t[:22], "t: expected 23 labels, one for each row of X, got 22"),
-    "scalar": (lambda t: 1, "t: expected 23 labels.* got 0"),
+    "scalar": (lambda t: 1, r"t: expected integer labels \[n\], 0 … 1, got int"),
     "column": (lambda t: t[:, None], r"got an array \[23, 1\]; pass t.ravel\(\)"),
     "one-hot": (lambda t: np.eye(2)[t], r"got an array \[23, 2\]; for one-hot rows pass"),
     "floats": (lambda t: t.astype(np.float32), r"t: expected integer labels .* got float32"),
@@ -127,12 +137,12 @@ def test_a_batch_has_a_most(tiny):
             call(X, t)
 
 
-@pytest.mark.parametrize("lr", [np.nan, np.inf, "fast", [0.1, 0.2], True])
+@pytest.mark.parametrize("lr", [np.nan, np.inf, "fast", [0.1, 0.2], True, 1e39, 10**400])
 def test_bad_learning_rate(tiny, lr):
     X, t = data(5)
     model = tiny.Model()
     for call in (model.train_step, model.train_epoch):
-        with pytest.raises(ValueError, match="lr: expected a finite number or None, got"):
+        with pytest.raises(ValueError, match="lr: expected a finite float32 number or None, got"):
             call(X, t, lr=lr)
 
 

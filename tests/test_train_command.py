@@ -195,7 +195,26 @@ def test_evaluate(folder, nervac, run):
     assert result["samples"] == 100
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_evaluating_a_loss_that_is_not_finite_in_json(folder, nervac, run):
+    with np.load(run / "weights.npz") as weights:
+        arrays = dict(weights)
+    arrays["y.weight:value"] = np.full_like(arrays["y.weight:value"], 3e38)
+    np.savez(run / "weights.npz", **arrays)
+    line = nervac("evaluate", run, "--json").stdout
+    assert json.loads(line, parse_constant=pytest.fail)["loss"] is None
+
+
+def test_a_run_that_cannot_be_begun_leaves_nothing(folder, nervac, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nerva_dsl.runtime.run_directory.RunDirectory.write", full)
+    done = nervac("train", "small.nerva", "--data", "data.npz", "-o", "new", status=3)
+    assert "no space left on device" in done.stderr
+    assert not (folder / "new").exists()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64"])
 def test_predict(folder, nervac, dtype):
     nervac("train", "small.nerva", "--data", "data.npz", "-o", "run", "--epochs", 1)
     np.save(folder / "in.npy", np.arange(28).reshape(7, 4).astype(dtype))
@@ -228,6 +247,10 @@ def test_samples_that_cannot_be_predicted(folder, nervac, run):
     refused("not a .npy file")
     (folder / "in.npy").write_bytes((folder / "data.npz").read_bytes())
     refused("archive of several arrays")
+    (folder / "in.npy").write_bytes((folder / "data.npz").read_bytes()[:500])
+    refused("not a .npy file")
+    np.save(folder / "in.npy", np.zeros((0, 2, 2)))
+    refused("at least one sample")
 
 
 @pytest.mark.parametrize(
@@ -239,6 +262,7 @@ def test_samples_that_cannot_be_predicted(folder, nervac, run):
         (["--resume", "run", "-D", "width=2"], 2, "-D cannot change"),
         (["--resume", "run", "-o", "x"], 2, "--output cannot change"),
         (["--resume", "run", "--target", "native"], 2, "--target cannot change"),
+        (["small.nerva", "--threads", "100000"], 2, "1<=x<=1024"),
         (["--resume", "nowhere"], 1, "there is no run directory nowhere"),
         (["--resume", "small.nerva"], 1, "is not a run directory"),
         (["--resume", "."], 1, "is not a run directory"),

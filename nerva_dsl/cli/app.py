@@ -53,7 +53,8 @@ DataOption = Annotated[
     typer.Option("--data", metavar="SPEC", help="digits, or FILE.npz with Xtrain, Ttrain, …"),
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Threads; never changes the results.")
+    int | None,
+    typer.Option(min=1, max=1024, metavar="N", help="Threads; never changes the results."),
 ]
 
 

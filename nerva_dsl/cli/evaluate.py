@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from nerva_dsl.cli.reporters import print_json
 from nerva_dsl.cli.train import compile_run, load_model
 from nerva_dsl.errors import NervaError
+from nerva_dsl.runtime.archives import DamagedError, reading_arrays
 from nerva_dsl.runtime.data import load_data
 from nerva_dsl.runtime.replacing import replacing
 from nerva_dsl.runtime.run_directory import RunDirectory
@@ -34,7 +36,7 @@ def evaluate_run(path: Path, data_spec: str | None, threads: int | None, *, as_j
     result = model.evaluate(data.X_test, data.t_test)
     if as_json:
         line = {"run": str(path), "data": data.source, "epoch": model.epoch}
-        print(json.dumps({**line, "samples": len(data.X_test), **result}))
+        print_json({**line, "samples": len(data.X_test), **result})
         return
     print(f"{module.SPEC['name']} after {model.epoch} epochs, {len(data.X_test):,} test samples")
     for name, value in result.items():
@@ -64,11 +66,13 @@ def predict_file(path: Path, samples_file: Path, output: Path, threads: int | No
 
 def _read_samples(file: Path) -> NDArray[Any]:
     """The array of a `.npy` file, images flattened to rows."""
+    samples: NDArray[Any] | NpzFile
     try:
-        samples: NDArray[Any] | NpzFile = np.load(file, allow_pickle=False)
+        with reading_arrays():
+            samples = np.load(file, allow_pickle=False)
     except OSError as error:
         raise SamplesError(f"{file} cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
+    except DamagedError as error:
         raise SamplesError(
             f"{file} is not a .npy file of numbers: it is cut short, of another kind, or holds "
             "Python objects, which are never loaded"
@@ -78,6 +82,8 @@ def _read_samples(file: Path) -> NDArray[Any]:
         raise SamplesError(f"{file} is an archive of several arrays; one array is needed")
     if samples.dtype == np.bool_:
         samples = samples.astype(np.uint8)
-    elif np.issubdtype(samples.dtype, np.integer) and samples.dtype != np.uint8:
-        samples = samples.astype(np.float64)
-    return samples.reshape(len(samples), -1) if samples.ndim > 2 else samples
+    elif samples.dtype != np.uint8 and samples.dtype.kind in "iuf":
+        samples = samples.astype(np.float64, copy=False)
+    if samples.ndim <= 2:
+        return samples
+    return samples.reshape(len(samples), math.prod(samples.shape[1:]))

@@ -94,38 +94,40 @@ class Reporter(Protocol):
         """Whatever happened: give the terminal back."""
 
 
+def print_json(fields: Mapping[str, Any]) -> None:
+    """Print an object on a line; JSON has no NaN and no infinity, which become null."""
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in fields.items()
+    }
+    print(json.dumps(finite, ensure_ascii=False, allow_nan=False), flush=True)
+
+
 class JsonReporter:
     """One JSON object a line."""
 
     def start(self, start: Start) -> None:
         """The event `start`."""
         layers = [dict(layer) for layer in start.layers]
-        self._write({"event": "start", **asdict(start), "layers": layers})
+        print_json({"event": "start", **asdict(start), "layers": layers})
 
     def progress(self, samples: int) -> None:
         """Nothing: an epoch is the smallest event."""
 
     def epoch(self, row: Row) -> None:
         """The event `epoch`."""
-        self._write({"event": "epoch", **row})
+        print_json({"event": "epoch", **row})
 
     def end(self, end: End) -> None:
         """The event `end`."""
-        self._write({"event": "end", **asdict(end)})
+        print_json({"event": "end", **asdict(end)})
 
     def error(self, status: int, message: str) -> None:
         """The event `error`."""
-        self._write({"event": "error", "status": status, "message": message})
+        print_json({"event": "error", "status": status, "message": message})
 
     def close(self) -> None:
         """Nothing to give back."""
-
-    def _write(self, event: Mapping[str, Any]) -> None:
-        finite = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in event.items()  # JSON has no NaN
-        }
-        print(json.dumps(finite, ensure_ascii=False, allow_nan=False), flush=True)
 
 
 class LineReporter:

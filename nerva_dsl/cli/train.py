@@ -121,8 +121,12 @@ def _begin(request: Request) -> Prepared:
     model = module.Model(seed=seed, threads=request.threads)
     directory = RunDirectory.create(request.output, spec["name"], text)
     run = Run(spec["name"], settings, data.fingerprint(), data.description)
-    model.save(directory.weights_file)
-    directory.write(run)
+    try:
+        model.save(directory.weights_file)
+        directory.write(run)
+    except BaseException:
+        directory.discard()
+        raise
     return Prepared(module, model, data, directory, run)
 
 

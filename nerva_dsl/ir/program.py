@@ -30,7 +30,7 @@ class Parameter:
     @property
     def vector(self) -> bool:
         """Whether users see `[n]`: a bias, but not the weight of a layer with one input."""
-        return not self.value.name.endswith(".weight")
+        return self.value.type.columns == 1 and not self.value.name.endswith(".weight")
 
 
 @dataclass(frozen=True)

@@ -365,7 +365,7 @@ static inline void dense_tile(const real *w, int64_t row_step, int64_t depth_ste
 /* The sum of a vector's lanes, by halves. */
 static inline real sum_lanes(vector lanes)
 {
-    real part[LANES];
+    _Alignas(VECTOR_BYTES) real part[LANES];
     *(vector *)part = lanes;
     for (int width = LANES / 2; width > 0; width /= 2)
         for (int i = 0; i < width; i++)

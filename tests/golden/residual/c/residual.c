@@ -319,7 +319,7 @@ static inline void sparse_tile(const real *value, const int32_t *index, int64_t 
 /* The sum of a vector's lanes, by halves. */
 static inline real sum_lanes(vector lanes)
 {
-    real part[LANES];
+    _Alignas(VECTOR_BYTES) real part[LANES];
     *(vector *)part = lanes;
     for (int width = LANES / 2; width > 0; width /= 2)
         for (int i = 0; i < width; i++)
