@@ -49,6 +49,7 @@ class Body:
     actual: list[str] = field(default_factory=list)
     _local: dict[str, str] = field(default_factory=dict)  # C expression of each value at hand
     _kept: dict[str, str] = field(default_factory=dict)  # those that outlast a loop
+    _rows: dict[str, str] = field(default_factory=dict)  # the current row of each pointer
     _pointers: dict[str, str] = field(default_factory=dict)
 
     def define(self, value: Value, text: str) -> None:
@@ -72,6 +73,7 @@ class Body:
     def forget_rows(self) -> None:
         """Begin another loop: rows of outer arrays are to be located anew."""
         self.row_lines = []
+        self._rows = {}
         self._local = dict(self._kept)
 
     def compute(self, operation: Map) -> str:
@@ -96,6 +98,10 @@ class Body:
         """The place of the current row of a result in memory."""
         pointer = self._pointer(value, f"to_{word(label)}", "real *")
         return self._row(value, pointer, "real *")
+
+    def argument(self, value: Value) -> str:
+        """The argument through which an array that was read or stored is reached."""
+        return self._pointers[value.name]
 
     def _outer(self, value: Value) -> str:
         name = value.name
@@ -129,10 +135,11 @@ class Body:
         return f"arena + {self.memory.arena[value.name]}"
 
     def _row(self, value: Value, pointer: str, kind: str) -> str:
-        offset = "start" if value.type.rows == 1 else "row * STRIDE + start"
-        local = self.statements.fresh(f"{pointer}_row")
-        self.row_lines.append(f"{kind}const {local} = {pointer} + {offset};")
-        return local
+        if pointer not in self._rows:
+            offset = "start" if value.type.rows == 1 else "row * STRIDE + start"
+            local = self._rows[pointer] = self.statements.fresh(f"{pointer}_row")
+            self.row_lines.append(f"{kind}const {local} = {pointer} + {offset};")
+        return self._rows[pointer]
 
 
 def results_of(group: Group) -> set[str]:

@@ -16,6 +16,7 @@ class Generated:
         declarations: the C interface, for cffi.
         module_source: the Python module, `NAME.py`.
         spec: the model's description, `SPEC` of the module.
+        uses_mkl: whether the C calls MKL, and is to be linked with it.
     """
 
     name: str
@@ -23,3 +24,4 @@ class Generated:
     declarations: str
     module_source: str
     spec: dict[str, Any]
+    uses_mkl: bool = False

@@ -33,6 +33,7 @@ from nerva_dsl.ir.operations import (
     WeightGradient,
 )
 from nerva_dsl.ir.types import Value
+from nerva_dsl.passes.choose_kernels import MKL_PREFIX
 
 _ELEMENTS = {"uint8": "uint8_t", "int32": "int32_t", "float32": "real", "float64": "real"}
 
@@ -112,6 +113,12 @@ def _epilogue(
 
 
 def _product(template: str) -> Callable[[Group, Context], tuple[Kernel, Call]]:
+    """A product and what rides on it.
+
+    MKL writes it to the first result's place, where the epilogue finds it; a generated one hands it
+    over in registers.
+    """
+
     def make(group: Group, context: Context) -> tuple[Kernel, Call]:
         head = group.body[0]
         match head:
@@ -124,7 +131,11 @@ def _product(template: str) -> Callable[[Group, Context], tuple[Kernel, Call]]:
             (Argument("const Array *", "weight"), _array(weight, context)),
             (Argument("const real *restrict", operand), f"arena + {context.memory.arena[x.name]}"),
         ]
-        return _finish(template, group, given, body, epilogue=epilogue)
+        if not template.startswith(MKL_PREFIX):
+            return _finish(template, group, given, body, epilogue=epilogue)
+        given.append((Argument("Run *", "run"), "run"))
+        product = body.argument(group.results[0])
+        return _finish(template, group, given, body, epilogue=epilogue, product=product)
 
     return make
 
@@ -237,6 +248,11 @@ FAMILIES: Mapping[str, Callable[[Group, Context], tuple[Kernel, Call]]] = {
     "gemm_transposed": _product("gemm_transposed"),
     "sddmm": _gradient("sddmm"),
     "gemm_gradient": _gradient("gemm_gradient"),
+    "mkl_spmm": _product("mkl_spmm"),
+    "mkl_spmm_transposed": _product("mkl_spmm_transposed"),
+    "mkl_gemm": _product("mkl_gemm"),
+    "mkl_gemm_transposed": _product("mkl_gemm_transposed"),
+    "mkl_gemm_gradient": _gradient("mkl_gemm_gradient"),
     "batch_sum": _gradient("batch_sum"),
     "samplewise": _samplewise,
     "elementwise": _elementwise,

@@ -110,6 +110,7 @@ class Kernel:
         epilogue: what follows for each number; None for kernels of another shape.
         gradient: of a weight-gradient kernel or a batch sum; None for others.
         loops: of a samplewise kernel; empty for others.
+        product: the argument that MKL writes a product to, where the epilogue finds it.
         implements: the source lines of all its uses.
     """
 
@@ -121,6 +122,7 @@ class Kernel:
     epilogue: Epilogue | None = None
     gradient: Gradient | None = None
     loops: tuple[Loop, ...] = ()
+    product: str = ""
     implements: tuple[str, ...] = ()
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import pprint
-from contextlib import suppress
-from functools import cache
 from pathlib import PurePath
 
-from jinja2 import Environment, FileSystemBytecodeCache, PackageLoader, StrictUndefined
-
+from nerva_dsl.codegen.environment import environment
 from nerva_dsl.codegen.generated import Generated
 from nerva_dsl.codegen.plan import Plan
 from nerva_dsl.codegen.planner import make_plan
-from nerva_dsl.codegen.spec import make_spec
+from nerva_dsl.codegen.spec import make_spec, uses_mkl
 from nerva_dsl.ir.program import Program
 from nerva_dsl.ir.types import Place
 from nerva_dsl.model import CheckedModel
-from nerva_dsl.runtime.cache import cache_root
 
 # What of the common part a kernel's template calls.
 _NEEDS = {
@@ -28,6 +23,11 @@ _NEEDS = {
     "sddmm": {"dot", "reduction"},
     "gemm_gradient": {"dot", "reduction"},
     "batch_sum": {"row_sum", "reduction"},
+    "mkl_spmm": {"mkl", "mkl sparse"},
+    "mkl_spmm_transposed": {"mkl", "mkl sparse"},
+    "mkl_gemm": {"mkl", "mkl dense"},
+    "mkl_gemm_transposed": {"mkl", "mkl dense"},
+    "mkl_gemm_gradient": {"mkl", "mkl dense"},
 }
 
 
@@ -53,6 +53,7 @@ def generate(
             "module.py.j2", plan=plan, spec=pprint.pformat(spec, width=96, sort_dicts=False)
         ),
         spec=spec,
+        uses_mkl=uses_mkl(program),
     )
 
 
@@ -64,29 +65,14 @@ def _render_c(plan: Plan) -> str:
         used.add("update")
     entries = {entry.name: entry for entry in plan.entries}
     declarations = _render("declarations.h.j2")
-    return _render("model.c.j2", plan=plan, used=used, declarations=declarations, **entries)
+    letter = "d" if plan.precision == "float64" else "s"
+    return _render(
+        "model.c.j2", plan=plan, used=used, letter=letter, declarations=declarations, **entries
+    )
 
 
 def _render(template: str, **context: object) -> str:
-    return _environment().get_template(template).render(**context)
-
-
-@cache
-def _environment() -> Environment:
-    """The one environment; compiled templates are kept in the cache directory, if there is one."""
-    compiled = cache_root() / "templates"
-    with suppress(OSError):
-        compiled.mkdir(parents=True, exist_ok=True)
-    writable = os.access(compiled, os.W_OK)
-    return Environment(
-        bytecode_cache=FileSystemBytecodeCache(str(compiled)) if writable else None,
-        loader=PackageLoader("nerva_dsl.codegen", "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # C, not HTML
-    )
+    return environment().get_template(template).render(**context)
 
 
 def _source_lines(model: CheckedModel, program: Program) -> dict[Place, str]:

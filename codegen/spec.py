@@ -8,7 +8,7 @@ from nerva_dsl import __version__
 from nerva_dsl.ir.operations import Group
 from nerva_dsl.ir.program import Program
 from nerva_dsl.model import CheckedModel
-from nerva_dsl.passes.choose_kernels import resolve_backend
+from nerva_dsl.passes.choose_kernels import MKL_PREFIX
 
 
 def make_spec(
@@ -65,7 +65,7 @@ def make_spec(
         "parameters": parameters,
         "trained": [name for name, _ in program.graph("gradients").results],
         "totals": [name for name, _ in program.graph("evaluate").results],
-        "backend": resolve_backend(backend),
+        "backend": backend if uses_mkl(program) else "native",
         "instruction_set": target,
         "vector_bytes": vector_bytes,
         "kernels": [
@@ -80,3 +80,12 @@ def make_spec(
             if isinstance(group, Group)
         ],
     }
+
+
+def uses_mkl(program: Program) -> bool:
+    """Whether any kernel of a program calls MKL."""
+    return any(
+        isinstance(group, Group) and group.kernel.startswith(MKL_PREFIX)
+        for graph in program.graphs
+        for group in graph.operations
+    )

@@ -25,6 +25,7 @@ from nerva_dsl.ir.verify import verify
 from nerva_dsl.lower import lower
 from nerva_dsl.passes import pipeline
 from nerva_dsl.recursion import deep_recursion
+from nerva_dsl.runtime.mkl import find_mkl
 from nerva_dsl.runtime.target import resolve_target
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def check(path: str | PathLike[str], overrides: Mapping[str, object] | None = No
 
 
 def ir_stages(
-    model: CheckedModel, *, backend: str, vector_bytes: int
+    model: CheckedModel, *, backend: str, vector_bytes: int, mkl: bool = False
 ) -> Iterator[tuple[str, Program]]:
     """Stages 2 to 4: the program after each of them, with the stage's name."""
     program = verify(lower(model), "lower")
@@ -57,15 +58,15 @@ def ir_stages(
     with deep_recursion():
         program = verify(differentiate(program), "differentiate")
     yield "differentiate", program
-    for step in pipeline(backend=backend, vector_bytes=vector_bytes):
+    for step in pipeline(backend=backend, vector_bytes=vector_bytes, mkl=mkl):
         with deep_recursion():
             program = verify(step(program), step.name)
         yield step.name, program
 
 
-def optimize(model: CheckedModel, *, backend: str, vector_bytes: int) -> Program:
+def optimize(model: CheckedModel, *, backend: str, vector_bytes: int, mkl: bool = False) -> Program:
     """Stages 2 to 4: the scheduled program of a checked model."""
-    *_, (_, program) = ir_stages(model, backend=backend, vector_bytes=vector_bytes)
+    *_, (_, program) = ir_stages(model, backend=backend, vector_bytes=vector_bytes, mkl=mkl)
     return program
 
 
@@ -84,11 +85,10 @@ def emit_c(
 def emit_model(model: CheckedModel, *, backend: str = "auto", target: str = "native") -> Generated:
     """Stages 2 to 5."""
     machine = resolve_target(target)
-    program = optimize(model, backend=backend, vector_bytes=machine.vector_bytes)
+    width, mkl = machine.vector_bytes, _has_mkl(backend)
+    program = optimize(model, backend=backend, vector_bytes=width, mkl=mkl)
     with deep_recursion():
-        return generate(
-            model, program, backend=backend, target=target, vector_bytes=machine.vector_bytes
-        )
+        return generate(model, program, backend=backend, target=target, vector_bytes=width)
 
 
 def compile_model(
@@ -120,7 +120,8 @@ def stages(
     """The text of the IR after each of its stages, with the stage's name."""
     model = check(path, overrides).model
     width = resolve_target(target).vector_bytes
-    for name, program in ir_stages(model, backend=backend, vector_bytes=width):
+    mkl = _has_mkl(backend)
+    for name, program in ir_stages(model, backend=backend, vector_bytes=width, mkl=mkl):
         with deep_recursion():
             text = print_program(program)
         yield name, text
@@ -138,4 +139,10 @@ def explain(
 
     model = check(path, overrides).model
     width = resolve_target(target).vector_bytes
-    return explain_program(model, optimize(model, backend=backend, vector_bytes=width))
+    program = optimize(model, backend=backend, vector_bytes=width, mkl=_has_mkl(backend))
+    return explain_program(model, program)
+
+
+def _has_mkl(backend: str) -> bool:
+    """Whether `auto` may choose MKL; the other backends do not ask."""
+    return backend == "auto" and find_mkl() is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nerva_dsl.runtime.arguments import Samples
-from nerva_dsl.runtime.engine import NON_FINITE_INPUT, NON_FINITE_LOSS, Report
+from nerva_dsl.runtime.engine import NON_FINITE_INPUT, NON_FINITE_LOSS, OUT_OF_MEMORY, Report
 from nerva_dsl.runtime.spec import ModelSpec
 
 
@@ -23,11 +23,14 @@ def check_report(
     Raises:
         ValueError: an input is not finite.
         FloatingPointError: the loss is not finite.
+        MemoryError: a product found none.
     """
     if report.error == NON_FINITE_INPUT:
         raise ValueError(_input_message(spec, report, samples))
     if report.error == NON_FINITE_LOSS:
         raise FloatingPointError(_loss_message(spec, report, len(samples), training))
+    if report.error == OUT_OF_MEMORY:
+        raise MemoryError(f"not enough memory for a product of model {spec.name}")
     if report.error:
         raise RuntimeError(f"model {spec.name} reports the unknown error {report.error}")
 

@@ -24,9 +24,12 @@ VECTOR_BYTES = 64
 KINK = {"float64": 1e-12, "float32": 1e-4}
 
 
-def compiled(model: CheckedModel, precision: Precision) -> ModuleType:
+BACKENDS = ("auto", "mkl", "native")
+
+
+def compiled(model: CheckedModel, precision: Precision, backend: str = "auto") -> ModuleType:
     """The compiled module of a model, in a precision."""
-    generated = emit_model(replace(model, precision=precision))
+    generated = emit_model(replace(model, precision=precision), backend=backend)
     return load_module(build(generated, resolve_target("native")))
 
 

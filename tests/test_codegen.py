@@ -20,7 +20,7 @@ from nerva_dsl.driver import ir_stages, optimize
 from nerva_dsl.ir.program import Program, Rule
 from nerva_dsl.model import CheckedModel
 from nerva_dsl.passes import pipeline
-from nerva_dsl.runtime.build import STRICT_WARNINGS
+from nerva_dsl.runtime.commands import STRICT_WARNINGS
 from nerva_dsl.runtime.toolchain import find_compiler_command
 from nerva_dsl.scalar import Number, Var, apply
 from nerva_dsl.source import Source

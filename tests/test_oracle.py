@@ -10,6 +10,7 @@ import twins
 from nerva_dsl.check import check, check_source
 from nerva_dsl.source import Source
 from oracle import (
+    BACKENDS,
     assert_close,
     assert_interpreter_agrees,
     at_pattern,
@@ -21,9 +22,9 @@ from oracle import (
 from oracle import programs as ir_programs
 
 
-def _check_all(model, forward, data, precision):
+def _check_all(model, forward, data, precision, backend):
     """Compare all three on one batch of full size and one that is short."""
-    module = compiled(model, precision)
+    module = compiled(model, precision, backend)
     rng = np.random.default_rng(model.seed)
     for count in {model.batch, max(1, model.batch // 2 + 1)}:
         for seed in range(20):
@@ -50,20 +51,22 @@ def _check_all(model, forward, data, precision):
             assert_interpreter_agrees(program, module, net, x, t, precision, stage)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 @pytest.mark.parametrize("name", sorted(twins.TWINS))
-def test_shipped_models(name, precision, models):
+def test_shipped_models(name, precision, backend, models):
     model = check(models / f"{name}.nerva", {}).model
     twin = twins.TWINS[name]
-    _check_all(model, twin.forward, twin.data, precision)
+    _check_all(model, twin.forward, twin.data, precision, backend)
 
 
 def test_every_shipped_model_has_a_twin(models):
     assert {path.stem for path in models.glob("*.nerva")} == set(twins.TWINS)
 
 
+@pytest.mark.parametrize("backend", ["mkl", "native"])  # auto takes its kernels from these
 @pytest.mark.parametrize("precision", ["float64", "float32"])
-def test_generated_programs(program_seed, precision):
+def test_generated_programs(program_seed, precision, backend):
     program = programs.generate(program_seed)
     model = check_source(Source(f"generated_{program_seed}.nerva", program.text), {}).model
-    _check_all(model, program.forward, program.data, precision)
+    _check_all(model, program.forward, program.data, precision, backend)

@@ -159,7 +159,7 @@ def test_what_follows_a_pass_keeps_the_meaning(case):
 # Kernels
 
 
-@pytest.mark.parametrize("backend", ["mkl", "cuda", "Native", ""])
+@pytest.mark.parametrize("backend", ["cuda", "Native", "MKL", ""])
 def test_unknown_backend(backend):
     program = _read("kernels/sparse", "before")
     with pytest.raises(BackendError, match="there is no backend") as caught:
@@ -168,9 +168,15 @@ def test_unknown_backend(backend):
     assert all(name in str(caught.value) for name in BACKENDS)
 
 
-def test_auto_is_native_today():
-    program = _read("kernels/sparse", "before")
+@pytest.mark.parametrize("case", ["kernels/sparse", "kernels/dense"])
+def test_auto_is_native_without_mkl(case):
+    program = _read(case, "before")
     assert ChooseKernels("auto")(program) == ChooseKernels("native")(program)
+
+
+def test_auto_takes_generated_sparse_products_beside_mkl():
+    program = _read("kernels/sparse", "before")
+    assert ChooseKernels("auto", mkl=True)(program) == ChooseKernels("native")(program)
 
 
 # Layout

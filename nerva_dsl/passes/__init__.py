@@ -33,12 +33,13 @@ class Pass(Protocol):
         """The program after the pass; the argument is not changed."""
 
 
-def pipeline(*, backend: str, vector_bytes: int) -> tuple[Pass, ...]:
+def pipeline(*, backend: str, vector_bytes: int, mkl: bool = False) -> tuple[Pass, ...]:
     """All passes in order.
 
     Args:
         backend: family of kernels.
         vector_bytes: width of the target's vectors.
+        mkl: whether MKL is installed.
     """
     return (
         Expand(),
@@ -47,7 +48,7 @@ def pipeline(*, backend: str, vector_bytes: int) -> tuple[Pass, ...]:
         DropDead(),
         Fuse(),
         ChooseLayout(vector_bytes),
-        ChooseKernels(backend),
+        ChooseKernels(backend, mkl),
         Schedule(),
         PlanBuffers(),
     )

@@ -22,12 +22,24 @@ from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.passes.fuse import is_samplewise
 from nerva_dsl.passes.rewrite import each_graph
 
-BACKENDS = ("auto", "native")
+BACKENDS = ("auto", "mkl", "native")
 
+# Prefix of the kernels that call MKL.
+MKL_PREFIX = "mkl_"
 
-def resolve_backend(backend: str) -> str:
-    """The family that a backend takes its kernels from: today `auto` has one to choose from."""
-    return "native" if backend == "auto" else backend
+# MKL's 32-bit interface is the one that is linked.
+_MOST_MKL_NUMBERS = 2**31 - 1
+
+# What MKL computes, and what is chosen for it when there is a choice. Dense products are MKL's
+# ground; its sparse product was slower than the generated one at every density that was measured
+# (docs/performance.md).
+_MKL_KERNELS = {
+    "spmm": ("mkl_spmm", False),
+    "spmm_transposed": ("mkl_spmm_transposed", False),
+    "gemm": ("mkl_gemm", True),
+    "gemm_transposed": ("mkl_gemm_transposed", True),
+    "gemm_gradient": ("mkl_gemm_gradient", True),
+}
 
 
 class BackendError(NervaError):
@@ -39,10 +51,13 @@ class ChooseKernels:
     """See the module's docstring.
 
     Attributes:
-        backend: `native`, generated C only; `auto`, the best that there is: today the same.
+        backend: `native`, generated C only; `mkl`, MKL for every product that it has; `auto`, for
+            each operation what a simple rule says is faster.
+        mkl: whether MKL is installed, for `auto`.
     """
 
     backend: str = "auto"
+    mkl: bool = False
     name: str = "kernels"
 
     def __call__(self, program: Program) -> Program:
@@ -53,21 +68,34 @@ class ChooseKernels:
         """
         if self.backend not in BACKENDS:
             raise BackendError(
-                f"there is no backend {self.backend!r} in this version; "
-                f"choose one of {', '.join(BACKENDS)}"
+                f"there is no backend {self.backend!r}; choose one of {', '.join(BACKENDS)}"
             )
-        return each_graph(program, _choose)
+        return each_graph(program, self._choose)
 
+    def _choose(self, graph: Graph) -> Graph:
+        return replace(graph, operations=tuple(map(self._name, graph.operations)))
 
-def _choose(graph: Graph) -> Graph:
-    return replace(graph, operations=tuple(_name(operation) for operation in graph.operations))
+    def _name(self, operation: Operation) -> Operation:
+        if not isinstance(operation, Group):
+            return operation
+        kernel, reason = _native(operation)
+        if kernel in _MKL_KERNELS:
+            kernel, reason = self._family(operation, kernel, reason)
+        return replace(operation, kernel=kernel, reason=reason)
 
-
-def _name(operation: Operation) -> Operation:
-    if not isinstance(operation, Group):
-        return operation
-    kernel, reason = _native(operation)
-    return replace(operation, kernel=kernel, reason=reason)
+    def _family(self, group: Group, kernel: str, reason: str) -> tuple[str, str]:
+        """MKL's kernel for a product, or the generated one."""
+        name, faster = _MKL_KERNELS[kernel]
+        weight = group.operands[0].type
+        if self.backend == "native":
+            return kernel, reason
+        if weight.rows * weight.columns > _MOST_MKL_NUMBERS and "gemm" in kernel:
+            return kernel, f"{reason}; too large for MKL's 32-bit interface"
+        if self.backend == "mkl":
+            return name, f"{reason}; the backend is mkl"
+        if self.mkl and faster:
+            return name, f"{reason}, and MKL's product is the faster one"
+        return kernel, reason
 
 
 def _native(group: Group) -> tuple[str, str]:

@@ -37,7 +37,8 @@ typedef struct {
     int64_t samples;          /* position reached in the order */
     int64_t step;             /* steps done, this call's included */
     int32_t stop;             /* set it to end before the next batch */
-    int32_t error;            /* 0, 1: an input is not finite, 2: the loss is not finite */
+    int32_t error;            /* 0, 1: an input is not finite, 2: the loss is not finite,
+                                 3: memory ran out */
     int64_t row, feature;     /* where the input is not finite */
     int32_t layer;            /* first layer that is not finite; -1: the loss itself */
     double totals[8];         /* sums over the samples, added to what is there */
@@ -49,7 +50,7 @@ real *nerva_value(nerva_model *model, int parameter);
 real *nerva_state(nerva_model *model, int parameter, int state);
 int64_t *nerva_row_start(nerva_model *model, int parameter);
 int32_t *nerva_column(nerva_model *model, int parameter);
-void nerva_index(nerva_model *model, int parameter);
+int nerva_index(nerva_model *model, int parameter);
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
 int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report);
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output);
@@ -166,8 +167,9 @@ nerva_model *nerva_create(void)
 
 void nerva_destroy(nerva_model *model)
 {
-    if (model)
-        free(model->block);
+    if (!model)
+        return;
+    free(model->block);
     free(model);
 }
 
@@ -192,12 +194,12 @@ int32_t *nerva_column(nerva_model *model, int parameter)
 }
 
 /* The one place that derives everything else from a pattern and its values: sorts the non-zeros by
- * column, counting them first. Linear in their number. */
-void nerva_index(nerva_model *model, int parameter)
+ * column, counting them first. Linear in their number. Returns 0, or 1 if memory ran out. */
+int nerva_index(nerva_model *model, int parameter)
 {
     Array *const array = &model->arrays[parameter];
     if (!SHAPE[parameter].mirrored)
-        return;
+        return 0;
     int64_t *const start = array->column_start;
     for (int64_t j = 0; j <= array->columns; j++)
         start[j] = 0;
@@ -215,9 +217,10 @@ void nerva_index(nerva_model *model, int parameter)
             array->position[q] = (int32_t)place;
             array->transposed[place] = array->value[q];
         }
+    return 0;
 }
 
-enum { INPUT_NOT_FINITE = 1, LOSS_NOT_FINITE = 2 };
+enum { INPUT_NOT_FINITE = 1, LOSS_NOT_FINITE = 2, OUT_OF_MEMORY = 3 };
 
 /* What the threads of a call share. */
 typedef struct {
