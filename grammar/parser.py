@@ -6,7 +6,6 @@ text → Lark's lexer → layout.split → each piece through Lark's LALR parser
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
-from contextlib import suppress
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
@@ -19,7 +18,7 @@ from nerva_dsl.errors import Diagnostic, DiagnosticError
 from nerva_dsl.grammar import expected
 from nerva_dsl.grammar.builder import Builder, Header, word
 from nerva_dsl.grammar.layout import MAX_NESTING, Block, Lexeme, Piece, split
-from nerva_dsl.runtime.cache import cache_root
+from nerva_dsl.runtime.tables import tables_directory
 from nerva_dsl.source import Source, Span
 
 _STARTS = ["statement", "header", "setting", "update", "step", "expression", "stray"]
@@ -158,9 +157,7 @@ def _lark() -> Lark:
     under a hash of the grammar and of its own version, and makes them again if that is damaged.
     """
     grammar = Path(__file__).with_name("nerva.lark").read_text(encoding="utf-8")
-    tables = cache_root() / "grammar.lark-tables"
-    with suppress(OSError):  # without a cache directory it is only slower
-        tables.parent.mkdir(parents=True, exist_ok=True)
+    directory = tables_directory()
     return Lark(
         grammar,
         parser="lalr",
@@ -168,7 +165,7 @@ def _lark() -> Lark:
         start=_STARTS,
         transformer=Builder(),
         maybe_placeholders=False,
-        cache=str(tables),
+        cache=False if directory is None else str(directory / "grammar.lark-tables"),
     )
 
 

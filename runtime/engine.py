@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nerva_dsl.runtime.forks import alone, forked
 from nerva_dsl.runtime.parameters import Contents
 from nerva_dsl.runtime.spec import ModelSpec, ParameterSpec
 from nerva_dsl.runtime.worker import Work, run_interruptible
@@ -20,11 +21,8 @@ Array = NDArray[Any]
 
 NON_FINITE_INPUT = 1
 NON_FINITE_LOSS = 2
+OUT_OF_MEMORY = 3
 NO_TOTALS = (0.0,) * 8
-
-# The process in which OpenMP was first used. A forked child inherits that thread's team without
-# its threads and would wait for them for ever; a new thread makes itself a team of its own.
-_first_process: int | None = None
 
 
 @dataclass(frozen=True)
@@ -200,6 +198,9 @@ class Engine:
 
         Creation, loading, `set_parameters` and whatever changes a pattern go through here.
         The contents must have been checked.
+
+        Raises:
+            MemoryError: MKL found none for what it keeps of a pattern.
         """
         count = len(contents.value)
         value, states, row_start, column = self._views(parameter)
@@ -212,7 +213,8 @@ class Engine:
             row_start[:] = contents.row_start
             column[:count] = contents.column
             column[count:] = 0
-        self._lib.nerva_index(self._model, parameter.index)
+        if self._lib.nerva_index(self._model, parameter.index):
+            raise MemoryError(f"not enough memory for the index of {parameter.name}")
 
     def _views(
         self, parameter: ParameterSpec
@@ -247,10 +249,6 @@ class Engine:
         progress: Callable[[int], None] | None = None,
     ) -> Report:
         """Fill the C structs, call, and read the report."""
-        global _first_process  # noqa: PLW0603
-        process = os.getpid()
-        if _first_process is None:
-            _first_process = process
         report = self._report
         buffers = self._fill(job)
         reports: list[Report] = []
@@ -272,7 +270,7 @@ class Engine:
                 progress(report.samples)
 
         self._work = work = Work(call)
-        if long or process != _first_process:
+        if long or forked():
             run_interruptible(work, stop, show)
         else:
             work.run()
@@ -289,7 +287,7 @@ class Engine:
         into.samples, into.first = len(job.x), job.first
         into.learning_rate = job.learning_rate
         into.epoch, into.epochs, into.step = job.epoch, job.epochs, job.step
-        into.threads = job.threads
+        into.threads = 1 if alone() else job.threads
         report.samples, report.step = job.first, job.step
         report.stop = report.error = 0
         report.row = report.feature = report.layer = -1

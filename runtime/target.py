@@ -10,6 +10,7 @@ from pathlib import Path
 from nerva_dsl.errors import NervaError
 
 _CPUINFO = Path("/proc/cpuinfo")
+_FIRST_PROCESSOR = 16_384  # characters; the system measures each processor that is read about
 # gcc prefers 256-bit vectors on processors that have 512-bit ones unless it is told.
 _WIDE = "-mprefer-vector-width=512"
 
@@ -68,27 +69,19 @@ def resolve_target(name: str) -> Target:
 
 def _native() -> Target:
     machine = platform.machine()
-    features = _processor_features()
+    features = processor_features()
     if "avx512f" in features:
         return Target("native", 64, ("-march=native", _WIDE), features)
     width = 32 if "avx2" in features or "avx" in features else 16
     return Target("native", width, ("-march=native",), features or (machine,))
 
 
-def _processor_features() -> tuple[str, ...]:
+def processor_features() -> tuple[str, ...]:
     """Features of the processor, sorted: the line `flags` (x86) or `Features` (Arm) of cpuinfo.
 
     The model numbers are included because `-march=native` also tunes for them.
     """
-    try:
-        text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
-    except OSError:  # not Linux
-        return ()
-    first = text.split("\n\n", 1)[0]
-    fields = {}
-    for line in first.splitlines():
-        key, _, value = line.partition(":")
-        fields[key.strip()] = value.strip()
+    fields = _first_processor()
     flags = fields.get("flags") or fields.get("Features") or ""
     identity = [
         f"{key}={fields[key]}"
@@ -96,3 +89,22 @@ def _processor_features() -> tuple[str, ...]:
         if key in fields
     ]
     return tuple(sorted({*flags.split(), *identity}))
+
+
+def processor_name() -> str:
+    """What the processor calls itself; empty if the system does not say."""
+    return _first_processor().get("model name", "")
+
+
+def _first_processor() -> dict[str, str]:
+    """The fields of cpuinfo on the first processor; none if this is not Linux."""
+    try:
+        with _CPUINFO.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(_FIRST_PROCESSOR)
+    except OSError:
+        return {}
+    fields = {}
+    for line in text.split("\n\n", 1)[0].splitlines():
+        key, _, value = line.partition(":")
+        fields[key.strip()] = value.strip()
+    return fields

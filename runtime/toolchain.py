@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nerva_dsl.errors import ToolchainError
+from nerva_dsl.runtime.zig import INSTALL_ZIG, find_zig, is_zig, version_command
 
 _CANDIDATES = ("gcc", "clang")
-_INSTALL_COMPILER = (
+INSTALL_COMPILER = (
     "install one (Debian, Ubuntu: `apt install gcc`; Fedora: `dnf install gcc`; "
-    "macOS: `xcode-select --install`) or set $CC to one"
+    f"macOS: `xcode-select --install`; where you may not: `{INSTALL_ZIG}`) or set $CC to one"
 )
-_INSTALL_HEADERS = (
+INSTALL_HEADERS = (
     "install them (Debian, Ubuntu: `apt install python3-dev`; Fedora: `dnf install python3-devel`)"
 )
-_INSTALL_OPENMP = (
+INSTALL_OPENMP = (
     "install it (Debian, Ubuntu: `apt install gcc`, or `apt install libomp-dev` for clang; "
     "Fedora: `dnf install libgomp` or `libomp-devel`; macOS: `brew install gcc`) "
     "or set $CC to a compiler that has it"
@@ -32,7 +33,7 @@ class Compiler:
 
     Attributes:
         command: the executable's path and the arguments that $CC gave.
-        version: first line of `--version`.
+        version: first line of what it says of itself.
     """
 
     command: tuple[str, ...]
@@ -40,7 +41,7 @@ class Compiler:
 
 
 def find_compiler_command() -> tuple[str, ...]:
-    """The C compiler: $CC, which may hold arguments, or else gcc, or else clang.
+    """The C compiler: $CC, which may hold arguments, or else gcc, clang, or the wheel ziglang's.
 
     Raises:
         ToolchainError: there is none, or $CC is not one.
@@ -62,18 +63,25 @@ def find_compiler_command() -> tuple[str, ...]:
         path = shutil.which(name)
         if path is not None:
             return (path,)
-    raise ToolchainError(f"no C compiler: neither gcc nor clang is on $PATH; {_INSTALL_COMPILER}")
+    zig = find_zig()
+    if zig is not None:
+        return zig
+    raise ToolchainError(
+        "no C compiler: neither gcc nor clang is on $PATH, and the wheel ziglang is not installed; "
+        f"{INSTALL_COMPILER}",
+    )
 
 
 def compiler_version(command: tuple[str, ...]) -> str:
-    """First line of what the compiler says to `--version`.
+    """First line of what the compiler says of its version.
 
     Raises:
         ToolchainError: it cannot be started, or fails.
     """
+    asked = version_command(command) if is_zig(command) else (*command, "--version")
     try:
         done = subprocess.run(
-            [*command, "--version"],
+            asked,
             capture_output=True,
             text=True,
             errors="replace",
@@ -85,10 +93,9 @@ def compiler_version(command: tuple[str, ...]) -> str:
     lines = done.stdout.strip().splitlines()
     if done.returncode != 0 or not lines:
         raise ToolchainError(
-            f"`{shlex.join(command)} --version` fails (exit status {done.returncode}): "
-            "is $CC a C compiler?",
+            f"`{shlex.join(asked)}` fails (exit status {done.returncode}): is $CC a C compiler?",
         )
-    return lines[0]
+    return f"zig {lines[0]}" if is_zig(command) else lines[0]
 
 
 def python_include(directories: tuple[str, ...]) -> tuple[str, ...]:
@@ -100,7 +107,7 @@ def python_include(directories: tuple[str, ...]) -> tuple[str, ...]:
     if not any(Path(directory, "Python.h").is_file() for directory in directories):
         raise ToolchainError(
             f"Python's header files are missing (no Python.h in {directories[0]}); "
-            f"{_INSTALL_HEADERS}",
+            f"{INSTALL_HEADERS}",
         )
     return directories
 
@@ -108,11 +115,13 @@ def python_include(directories: tuple[str, ...]) -> tuple[str, ...]:
 def explain_failure(log: str) -> str | None:
     """A sentence on a compiler's failure if its cause is a part that is not installed, or None."""
     if "fopenmp" in log or "omp.h" in log or "-lgomp" in log or "-lomp" in log:
-        return f"the C compiler has no OpenMP; {_INSTALL_OPENMP}"
+        return f"the C compiler has no OpenMP; {INSTALL_OPENMP}"
     if "stdint.h" in log or "stdlib.h" in log or "math.h" in log:
         return (
             "the C library's header files are missing; "
             "install them (Debian, Ubuntu: `apt install libc6-dev`; Fedora: `dnf install "
             "glibc-devel`; macOS: `xcode-select --install`)"
         )
+    if "Killed" in log:
+        return "the C compiler was killed, most likely for want of memory"
     return None

@@ -1,7 +1,8 @@
 """Options and fixtures of all tests.
 
 `--refresh` rewrites expected texts; read the difference before committing it. `--programs N` checks
-N generated programs instead of the default.
+N generated programs instead of the default. `--kills N` repeats the test in which a compile is
+killed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ ROOT = Path(__file__).parent.parent
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--refresh", action="store_true", help="rewrite expected texts")
     parser.addoption("--programs", type=int, default=30, help="how many programs to generate")
+
+    parser.addoption(
+        "--kills", type=int, default=2, help="how many times to kill one of eight compiles"
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from nerva_dsl.errors import NervaError, ToolchainError
 from nerva_dsl.runtime import build as build_module
+from nerva_dsl.runtime import commands, instruction_sets, toolchain
 from nerva_dsl.runtime import target as target_module
-from nerva_dsl.runtime import toolchain
 from nerva_dsl.runtime.target import TARGET_NAMES, resolve_target
 from runtime_fixture.tiny import generate
 
@@ -76,6 +76,18 @@ def test_unknown_target():
     assert "did you mean" in text
 
 
+def test_the_best_named_target(tmp_path, monkeypatch):
+    cpuinfo = tmp_path / "cpuinfo"
+    monkeypatch.setattr(target_module, "_CPUINFO", cpuinfo)
+    v2 = "pni ssse3 sse4_1 sse4_2 popcnt"
+    v3 = f"{v2} abm movbe bmi1 bmi2 f16c fma avx avx2"
+    v4 = f"{v3} avx512f avx512cd avx512bw avx512dq avx512vl"
+    for flags, level in (("fpu", None), (v2, "x86-64-v2"), (v3, "x86-64-v3"), (v4, "x86-64-v4")):
+        cpuinfo.write_text(f"model name : A processor\nflags : {flags}\n")
+        assert instruction_sets.level() == level
+    assert target_module.processor_name() == "A processor"
+
+
 # Compilers
 
 
@@ -97,7 +109,9 @@ def test_gcc_before_clang(tmp_path, monkeypatch):
 
 def test_no_compiler(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ToolchainError, match=r"no C compiler.*apt install gcc") as caught:
+    monkeypatch.setattr(toolchain, "find_zig", lambda: None)
+    wanted = r"no C compiler.*ziglang.*apt install gcc.*pip install ziglang intel-openmp"
+    with pytest.raises(ToolchainError, match=wanted) as caught:
         build_module.build(generate(), resolve_target("native"))
     assert caught.value.exit_status == 3
 
@@ -129,7 +143,7 @@ def test_cc_that_does_not_start(tmp_path, monkeypatch):
 
 
 def test_missing_python_headers(tmp_path, monkeypatch):
-    monkeypatch.setattr(build_module, "_python_includes", lambda: (str(tmp_path),))
+    monkeypatch.setattr(build_module, "python_includes", lambda: (str(tmp_path),))
     with pytest.raises(ToolchainError, match=r"Python\.h.*python3-dev"):
         build_module.build(generate(), resolve_target("native"))
 
@@ -144,6 +158,16 @@ esac"""
         build_module.build(generate(), resolve_target("native"))
 
 
+def test_a_compiler_that_is_killed(tmp_path, monkeypatch):
+    script = """case "$*" in
+*--version*) echo cc 1.0 ;;
+*) echo "cc: fatal error: Killed signal terminated program cc1" >&2; exit 1 ;;
+esac"""
+    monkeypatch.setenv("CC", str(executable(tmp_path / "cc", script)))
+    with pytest.raises(ToolchainError, match="was killed, most likely for want of memory"):
+        build_module.build(generate(), resolve_target("native"))
+
+
 def test_missing_c_library_headers():
     log = "tiny.c:1:10: fatal error: stdint.h: No such file or directory"
     assert "libc6-dev" in toolchain.explain_failure(log)
@@ -155,7 +179,7 @@ def test_the_kernel_file_compiles_with_strict_warnings(tmp_path, target):
     generated = generate()
     (tmp_path / "tiny.c").write_text(generated.c_source)
     command = toolchain.find_compiler_command()
-    flags = (*build_module.KERNEL_FLAGS, *build_module.STRICT_WARNINGS)
+    flags = (*commands.KERNEL_FLAGS, *commands.STRICT_WARNINGS)
     done = subprocess.run(
         [*command, *flags, *resolve_target(target).flags, "-c", "tiny.c", "-o", "tiny.o"],
         cwd=tmp_path,

@@ -276,3 +276,31 @@ def explain(
     from nerva_dsl.cli.overrides import parse_overrides
 
     explain_file(file, parse_overrides(overrides), backend=backend.value, target=target)
+
+
+@command("nervac doctor", "nervac doctor --json")
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show what this machine has for compiling.
+
+    Compiler, OpenMP, Python's headers, MKL, processor, threads and cache: what was found, what is
+    missing, and the command that mends it. Exit status 3 if models cannot be trained here.
+    """
+    from nerva_dsl.cli.doctor import examine_machine
+
+    if not examine_machine(as_json=json):
+        raise typer.Exit(3)
+
+
+@command("nervac cache", "nervac cache --clear")
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all that is in it.")] = False,
+) -> None:
+    """Show or empty the cache of built models.
+
+    What another process is building at the moment stays.
+    """
+    from nerva_dsl.cli.doctor import show_cache
+
+    show_cache(clear=clear)

@@ -90,6 +90,8 @@ def describe(error: BaseException) -> tuple[int, str]:
             return 2, f"Error: {error}"  # typer's spelling of such errors
         case FloatingPointError():  # a loss that is not finite, with its epoch, batch and layer
             return 1, f"error: {error}"
+        case ImportError() if _is_load_error(error):
+            return 3, f"error: {error}"
         case KeyboardInterrupt():
             return INTERRUPTED, "interrupted"
         case BrokenPipeError():
@@ -102,6 +104,12 @@ def describe(error: BaseException) -> tuple[int, str]:
             place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
             return status, f"error: {place}{(error.strerror or str(error)).lower()}"
     return INTERNAL_FAULT, _internal_fault(error)
+
+
+def _is_load_error(error: ImportError) -> bool:
+    from nerva_dsl.runtime.loading import LoadError
+
+    return isinstance(error, LoadError)
 
 
 def _silence_stdout() -> None:

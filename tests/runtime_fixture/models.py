@@ -23,7 +23,11 @@ TARGET = resolve_target("x86-64-v2" if os.uname().machine == "x86_64" else "nati
 
 
 @cache
-def _directory() -> str:
+def directory() -> str:
+    """The cache of these variants; of the process that started this one, if it says so."""
+    shared = os.environ.get("FIXTURE_CACHE")
+    if shared:
+        return shared
     directory = tempfile.mkdtemp(prefix="nervac-tests-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     return directory
@@ -32,7 +36,7 @@ def _directory() -> str:
 @cache
 def variant(**options) -> ModuleType:
     """The module of a variant; see `generate` for the options. Built once in a process."""
-    with patch.dict(os.environ, {"NERVAC_CACHE_DIR": _directory()}):
+    with patch.dict(os.environ, {"NERVAC_CACHE_DIR": directory()}):
         return load_module(build(generate(**options), TARGET))
 
 

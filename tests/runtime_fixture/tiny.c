@@ -77,10 +77,11 @@ int32_t *nerva_column(nerva_model *model, int parameter)
     return parameter == HIDDEN_PARAMETER ? model->column : NULL;
 }
 
-void nerva_index(nerva_model *model, int parameter)
+int nerva_index(nerva_model *model, int parameter)
 {
     if (parameter == HIDDEN_PARAMETER)
         model->nnz = model->row_start[HIDDEN];
+    return 0;
 }
 
 double nerva_learning_rate(double epoch, double epochs, double step)

@@ -36,7 +36,7 @@ real *nerva_value(nerva_model *model, int parameter);
 real *nerva_state(nerva_model *model, int parameter, int state);
 int64_t *nerva_row_start(nerva_model *model, int parameter);
 int32_t *nerva_column(nerva_model *model, int parameter);
-void nerva_index(nerva_model *model, int parameter);
+int nerva_index(nerva_model *model, int parameter);
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
 int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report);
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output);
