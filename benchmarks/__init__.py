@@ -1,0 +1,1 @@
+"""Measurements of this compiler against what else there is."""

@@ -1,0 +1,172 @@
+"""The command line of the yardstick.
+
+    python -m benchmarks.yardstick -o DIR [--densities …] [--threads N] [--only …] [--quick]
+    python -m benchmarks.yardstick --from DIR/yardstick.json -o DIR     tables and plots anew
+
+Writes `yardstick.json`, `yardstick.md` and the plots into DIR; `--into FILE` also puts the tables
+between the markers of a document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.yardstick.environment import remove_overrides
+
+if TYPE_CHECKING:
+    from benchmarks.yardstick.settings import Settings
+
+# What reads the environment (NumPy, PyTorch) is imported inside functions, after it was cleaned.
+# ruff: noqa: PLC0415
+
+
+def main() -> None:
+    """Measure, or read what was measured; write it."""
+    arguments = _arguments()
+    directory: Path = arguments.output
+    directory.mkdir(parents=True, exist_ok=True)
+    if arguments.source is not None:
+        results = json.loads(arguments.source.read_text(encoding="utf-8"))
+    else:
+        results = _measure(arguments)
+
+    from benchmarks.yardstick.plots import write_plots
+    from benchmarks.yardstick.report import markdown, put_into, write_json
+
+    write_json(results, directory / "yardstick.json")
+    plots = write_plots(results, directory)
+    _write(directory / "yardstick.md", lambda beside: markdown(results, beside), plots)
+    if arguments.into is not None:
+        document: Path = arguments.into
+        old = document.read_text(encoding="utf-8") if document.exists() else ""
+        _write(document, lambda beside: put_into(old, markdown(results, beside)), plots)
+    for warning in results["warnings"]:
+        print(f"warning: {warning}")
+    print(f"wrote {directory}")
+
+
+def _write(file: Path, text: Callable[[dict[str, str]], str], plots: dict[str, Path]) -> None:
+    """Write a document whose figures are addressed relative to it."""
+    beside = {
+        name: Path(os.path.relpath(plot, file.parent)).as_posix() for name, plot in plots.items()
+    }
+    file.write_text(text(beside), encoding="utf-8")
+
+
+def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    removed = remove_overrides()
+    # Workers that compile ahead would be busy while others are timed.
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    from benchmarks.yardstick import machine, torch_setup
+    from benchmarks.yardstick.settings import full, quick
+
+    threads = arguments.threads or len(os.sched_getaffinity(0))
+    densities = tuple(sorted(arguments.densities, reverse=True))
+    make = quick if arguments.quick else full
+    settings = make(densities, threads, tuple(arguments.only))
+    torch_setup.set_up(threads)
+    begin = time.monotonic()
+    results: dict[str, Any] = {
+        "quick": settings.quick,
+        "machine": machine.describe(threads, removed),
+        "load_before": machine.load_average(),
+    }
+    results |= _parts(settings, lambda line: print(f"[{time.monotonic() - begin:4.0f} s] {line}"))
+    results["load_after"] = machine.load_average()
+    results["seconds"] = round(time.monotonic() - begin)
+    others = {
+        f"{part}, density {row['density']:g}": row["others"]
+        for part in ("step", "predict")
+        for row in results.get(part, {}).get("rows", ())
+    }
+    results["warnings"] = machine.warnings(results["load_before"], others)
+    return results
+
+
+def _parts(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
+    """Every part that was asked for."""
+    from benchmarks.yardstick.compilation import measure_compilation
+    from benchmarks.yardstick.memory import measure_memory
+    from benchmarks.yardstick.prediction import measure_prediction
+    from benchmarks.yardstick.training import measure_training
+    from benchmarks.yardstick.workload import BATCH, make_data
+
+    results: dict[str, Any] = {}
+    # Processes of their own come first, while this one is small.
+    if "memory" in settings.parts:
+        results["memory"] = measure_memory(settings, say)
+    if "compile" in settings.parts:
+        results["compile"] = measure_compilation(settings, say)
+    if "step" in settings.parts:
+        results["step"] = measure_training(settings, make_data(settings.samples), say)
+    if "predict" in settings.parts:
+        results["predict"] = measure_prediction(settings, make_data(BATCH), say)
+    return results
+
+
+def _arguments() -> argparse.Namespace:
+    parts = ("step", "predict", "memory", "compile")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.yardstick", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("-o", "--output", type=Path, required=True, help="directory to write to")
+    parser.add_argument(
+        "--densities",
+        type=_list_of(_density),
+        default=(),
+        help="separated by commas; all nine if not given",
+    )
+    parser.add_argument("--threads", type=_positive, help="for everybody; all cores if not given")
+    parser.add_argument(
+        "--only",
+        type=_list_of(_part(parts)),
+        default=parts,
+        help=f"what to measure, separated by commas: {', '.join(parts)}",
+    )
+    parser.add_argument("--quick", action="store_true", help="a trial in under a minute")
+    parser.add_argument("--into", type=Path, help="document to put the tables into")
+    parser.add_argument(
+        "--from", dest="source", type=Path, help="a yardstick.json to write anew, not measuring"
+    )
+    return parser.parse_args()
+
+
+def _list_of(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    def values(text: str) -> tuple[Any, ...]:
+        return tuple(kind(part.strip()) for part in text.split(","))
+
+    return values
+
+
+def _density(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"a density is above 0 and at most 1, not {text}")
+    return value
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of threads, not {text}")
+    return int(text)
+
+
+def _part(parts: tuple[str, ...]) -> Callable[[str], str]:
+    def part(text: str) -> str:
+        if text not in parts:
+            raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(parts)}")
+        return text
+
+    return part
+
+
+if __name__ == "__main__":
+    main()

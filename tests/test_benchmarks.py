@@ -1,0 +1,420 @@
+"""The yardstick's harness: everybody computes the same, and what is written says what was measured.
+
+No test here looks at a clock.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.yardstick import (
+    agreement,
+    contenders_nervac,
+    environment,
+    forms_csr,
+    forms_dense,
+    machine,
+    measure,
+    memory,
+    memory_child,
+    report,
+    settings,
+    torch_setup,
+    workload,
+)
+
+ROOT = Path(__file__).parent.parent
+BATCH = 4
+RATE, MOMENTUM = workload.LEARNING_RATE, workload.MOMENTUM
+
+
+def sparse(rng, outputs, inputs, density):
+    dense = rng.standard_normal((outputs, inputs)).astype(np.float32)
+    dense[rng.random((outputs, inputs)) > density] = 0
+    rows, columns = np.nonzero(dense)
+    starts = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=outputs))))
+    return workload.SparseWeight((outputs, inputs), starts, columns, dense[rows, columns])
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse")  # PyTorch calls its CSR tensors beta
+
+
+@pytest.fixture
+def network():
+    rng = np.random.default_rng(0)
+    sizes, density = (12, 9, 7, 10), (0.3, 0.4, None)
+    layers = []
+    for name, inputs, outputs, share in zip(
+        workload.LAYERS, sizes[:-1], sizes[1:], density, strict=True
+    ):
+        weight = (
+            rng.standard_normal((outputs, inputs)).astype(np.float32)
+            if share is None
+            else sparse(rng, outputs, inputs, share)
+        )
+        bias = rng.standard_normal(outputs).astype(np.float32)
+        layers.append(workload.Layer(name, weight, bias))
+    return tuple(layers)
+
+
+@pytest.fixture
+def data():
+    return workload.make_data(40, features=12)
+
+
+@pytest.fixture
+def batches(data):
+    return list(workload.orders(len(data))[0][: 3 * BATCH].reshape(3, BATCH))
+
+
+def reference_losses(network, data, batches):
+    """Masked training in NumPy, double precision, written from the formulas."""
+    weights = [layer.dense().astype(np.float64) for layer in network]
+    masks = [1 if (mask := layer.mask()) is None else mask for layer in network]
+    biases = [layer.bias.astype(np.float64) for layer in network]
+    velocities = [np.zeros_like(array) for array in (*weights, *biases)]
+    losses = []
+    for batch in batches:
+        values = [data.X[batch].astype(np.float64)]
+        for number, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            z = values[-1] @ weight.T + bias
+            values.append(z if number == len(weights) - 1 else np.maximum(z, 0))
+        logits = values[-1] - values[-1].max(1, keepdims=True)
+        probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        lanes = np.arange(len(batch))
+        losses.append(-np.log(probabilities[lanes, data.t[batch]]).mean())
+        dz = probabilities
+        dz[lanes, data.t[batch]] -= 1
+        dz /= len(batch)
+        weight_gradients, bias_gradients = [], []
+        for number in reversed(range(len(weights))):
+            weight_gradients.insert(0, dz.T @ values[number] * masks[number])
+            bias_gradients.insert(0, dz.sum(0))
+            dz = (dz @ weights[number]) * (values[number] > 0)
+        parameters = [*weights, *biases]
+        for w, g, v in zip(
+            parameters, [*weight_gradients, *bias_gradients], velocities, strict=True
+        ):
+            v[...] = MOMENTUM * v + g
+            w[...] -= RATE * (g + MOMENTUM * v)
+    return losses
+
+
+@pytest.fixture
+def uncompiled(monkeypatch):
+    """The forms for torch.compile, run as they are written: compiling takes long."""
+    for module in (forms_dense, forms_csr):
+        monkeypatch.setattr(module, "compiled", lambda function: function)
+
+
+@pytest.mark.parametrize("form", forms_dense.FORMS, ids=lambda form: form.name)
+def test_masked_forms_compute_the_reference(form, network, data, batches, uncompiled):
+    trainer = forms_dense.DenseTrainer(network, data, form, masked=True, batch=BATCH)
+    found = torch_setup.losses(trainer, batches)
+    np.testing.assert_allclose(found, reference_losses(network, data, batches), rtol=2e-5)
+
+
+@pytest.mark.parametrize("form", forms_csr.FORMS, ids=lambda form: form.name)
+def test_csr_forms_compute_the_reference(form, network, data, batches, uncompiled):
+    trainer = forms_csr.CsrTrainer(network, data, form, batch=BATCH)
+    found = torch_setup.losses(trainer, batches)
+    np.testing.assert_allclose(found, reference_losses(network, data, batches), rtol=2e-5)
+
+
+def test_dense_training_is_not_masked_training(network, data, batches):
+    form = forms_dense.DenseForm("fused")
+    trainer = forms_dense.DenseTrainer(network, data, form, masked=False, batch=BATCH)
+    found = torch_setup.losses(trainer, batches)
+    assert not np.allclose(found, reference_losses(network, data, batches), rtol=1e-4)
+
+
+def test_an_epoch_is_every_batch_of_the_order(network, data):
+    class Recorder:
+        def __init__(self):
+            self.seen = []
+
+        def step(self, index):
+            self.seen += index.tolist()
+            return torch.tensor(2.0)
+
+    recorder = Recorder()
+    order = torch.from_numpy(workload.orders(len(data))[0])
+    assert torch_setup.train(recorder, order, BATCH) == 2
+    assert recorder.seen == order.tolist()
+
+
+def test_a_saved_network_comes_back(network, tmp_path):
+    workload.save_network(network, tmp_path / "network.npz")
+    for old, new in zip(network, workload.load_network(tmp_path / "network.npz"), strict=True):
+        assert type(old.weight) is type(new.weight)
+        np.testing.assert_array_equal(old.dense(), new.dense())
+        np.testing.assert_array_equal(old.bias, new.bias)
+
+
+def test_onnx_runtime_computes_the_network(network, data):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    prediction = pytest.importorskip("benchmarks.yardstick.prediction")
+    onnx = pytest.importorskip("benchmarks.yardstick.contenders_onnx")
+    session = onnx.make_session(onnx.model_bytes(network, features=12), threads=1)
+    x = data.X[:5].copy()
+    for name, predict in onnx.predictors(session, x).items():
+        agreement.check_outputs(name, predict(), prediction.outputs_of(network, x))
+
+
+def test_nervac_and_pytorch_agree_on_the_reference_workload():
+    data = workload.make_data(2 * workload.BATCH)
+    compiled, missing = contenders_nervac.compile_backends(0.001)
+    assert {each.name for each in compiled} | set(missing) == {
+        f"nervac {backend}" for backend in contenders_nervac.BACKENDS
+    }
+    assert compiled[0].name == "nervac native"
+    network = workload.network_of(compiled[0].model(None, 1).parameters())
+    batches = [np.arange(workload.BATCH)] * agreement.STEPS
+    form = forms_csr.CsrForm("sampled", "fused")
+    trainer = forms_csr.CsrTrainer(network, data, form, batch=workload.BATCH)
+    expected = torch_setup.losses(trainer, batches)
+    for each in compiled:
+        found = contenders_nervac.losses(each.model(network, 1), data, batches)
+        agreement.check_losses(each.name, found, expected)
+        assert each.kernels
+
+
+@pytest.mark.parametrize(
+    ("found", "reference"),
+    [
+        ([2.3, 2.2, 2.1], [2.3, 2.21, 2.1]),
+        ([2.3, 2.2], [2.3, 2.2, 2.1]),
+        ([2.3, float("nan"), 2.1], [2.3, 2.2, 2.1]),
+        ([2.3, 2.3, 2.3], [2.3, 2.3, 2.3]),  # equal, but that shows nothing
+    ],
+)
+def test_losses_that_differ_are_refused(found, reference):
+    with pytest.raises(agreement.DisagreementError):
+        agreement.check_losses("somebody", found, reference)
+
+
+def test_outputs_that_differ_are_refused():
+    right = np.array([[1.0, 2.0]])
+    agreement.check_outputs("somebody", right + 1e-5, right)
+    for wrong in (right + 1e-2, right[0], right * np.nan):
+        with pytest.raises(agreement.DisagreementError):
+            agreement.check_outputs("somebody", wrong, right)
+
+
+def test_rounds_interleave_and_begin_with_another_contender():
+    ran, now = [], [0.0]
+
+    def task(name, seconds):
+        def run():
+            ran.append(name)
+            now[0] += seconds
+
+        return measure.Task(name, run, units=2)
+
+    plan = measure.Plan(turn=0, least=2, most=9, budget=9)
+    timings = measure.interleave([task("a", 2), task("b", 3)], plan, lambda: now[0])
+    assert ran == ["a", "b", "b", "a"]  # a third round would begin after the budget
+    assert timings["a"].rounds == [[1.0], [1.0]]
+    assert timings["b"].summary()["median"] == 1.5
+
+
+def test_a_turn_goes_on_for_its_time():
+    now = [0.0]
+
+    def run():
+        now[0] += 1
+
+    plan = measure.Plan(turn=2.5, least=1, most=1, budget=0)
+    timings = measure.interleave([measure.Task("a", run)], plan, lambda: now[0])
+    assert timings["a"].rounds == [[1.0, 1.0, 1.0]]
+
+
+def test_ratios_are_taken_within_rounds():
+    # The machine was ten times slower in the second round: for both.
+    assert measure.ratio([2.0, 20.0, 2.0], [1.0, 10.0, 1.0])["median"] == 2
+
+
+def test_overrides_are_unset(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("MKL_DEBUG_CPU_TYPE", "5")
+    monkeypatch.setenv("OMPHALOS", "kept")
+    assert environment.remove_overrides() == ["MKL_DEBUG_CPU_TYPE", "OMP_NUM_THREADS"]
+    assert environment.remove_overrides() == []
+
+
+def test_neighbours_are_counted_and_warned_of():
+    before = machine.Usage(wall=0, busy=100, own=10, stolen=0)
+    after = machine.Usage(wall=10, busy=125, own=28, stolen=1)
+    assert after.others_since(before) == 0.8
+    assert machine.warnings(0.2, {"step": 0.05}) == []
+    assert len(machine.warnings(1.2, {"step": 0.8, "predict": 0.0})) == 2
+    assert machine.warnings(0.1, {}) == []
+    assert machine.describe(2, [])["threads"] == 2
+
+
+def test_memory_of_a_fresh_process():
+    found = memory.peak(memory.Request("numpy", 1))
+    samples = memory.STEPS * workload.BATCH * workload.FEATURES * 4 / 1e6
+    assert found["peak"] >= found["imported"] + samples / 2
+    assert memory.STEPS == memory_child.STEPS
+    assert set(memory_child.CONTENDERS) == {"numpy", "nervac", "dense", "masked", "csr", "onnx"}
+
+
+def test_a_failing_process_is_reported():
+    with pytest.raises(RuntimeError, match="nervac"):
+        memory.peak(memory.Request("nervac", 1, module="/nowhere"))
+
+
+def summary(median):
+    return {"median": median, "q1": median * 0.9, "q3": median * 1.1, "min": 0, "rounds": []}
+
+
+@pytest.fixture
+def results():
+    names = ("nervac native", "nervac auto", "PyTorch dense", "PyTorch CSR")
+    ratios = {
+        theirs: {ours: {"median": 7.25, "q1": 7.0, "q3": 7.5} for ours in names if "nervac" in ours}
+        for theirs in names
+        if "PyTorch" in theirs
+    }
+    row = {
+        "density": 0.1,
+        "weights": 367514,
+        "contenders": {name: summary(0.002) for name in names},
+        "ratios": ratios,
+        "kernels": {"nervac native": ["spmm"], "nervac auto": ["spmm", "sddmm"]},
+        "others": 0.0,
+    }
+    dense = {**row, "density": 1.0}
+    dense["contenders"] = {name: summary(0.02) for name in names if name != "PyTorch CSR"}
+    dense["ratios"] = {"PyTorch dense": ratios["PyTorch dense"]}
+    selection = {
+        "best": "fused",
+        "milliseconds": {"fused": 1.5, "plain": 2},
+        "failures": {"x": "y"},
+    }
+    return {
+        "quick": True,
+        "machine": machine.describe(2, ["OMP_NUM_THREADS"]),
+        "load_before": 0.7,
+        "load_after": 2.0,
+        "warnings": ["The machine was not idle."],
+        "step": {
+            "samples": 1000,
+            "rows": [dense, row],
+            "selection": {"PyTorch dense": {"1": selection}},
+            "missing": {"nervac mkl": "MKL is not installed"},
+        },
+        "predict": {
+            "rows": [{**row, "samples": size} for size in (1, 100)],
+            "selection": {"PyTorch dense": {"1 sample": selection}},
+            "missing": {},
+        },
+        "memory": {
+            "rows": [{"density": 0.1, "contenders": {"nervac auto": {"imported": 5, "peak": 7}}}],
+            "missing": {},
+            "steps": 10,
+        },
+        "compile": {
+            "density": 0.1,
+            "contenders": {"nervac auto": {"cold": summary(2.5), "cached": summary(0.5)}},
+            "missing": {},
+        },
+    }
+
+
+def test_the_tables_say_what_was_measured(results):
+    text = report.markdown(results, {"step": "performance/step.svg"})
+    assert "A trial of the harness" in text
+    assert "> **Warning:** The machine was not idle." in text
+    assert "`OMP_NUM_THREADS`" in text
+    assert "| 0.1 | 367,514 | 2 (1.8–2.2) | 2 (1.8–2.2) | 2 (1.8–2.2) | 2 (1.8–2.2) |" in text
+    assert "| 1 | 367,514 | 20 (18–22) | 20 (18–22) | 20 (18–22) |  |" in text
+    assert "| 0.1 | 7.25× | 7.25× (4×) |" in text
+    assert "Not measured: nervac mkl: MKL is not installed" in text
+    assert "| PyTorch dense | 1 | **fused** | 1.5 |" in text
+    assert "| PyTorch dense | 1 | x | does not work: y |" in text
+    assert "(performance/step.svg)" in text
+    assert "| 0.1 | 7 (5) |" in text
+    assert "| nervac auto | 2.5 (2.25–2.75) | 0.5 (0.45–0.55) |" in text
+
+
+def test_tables_are_replaced_between_the_markers():
+    document = "# Performance\n\nWords.\n"
+    once = report.put_into(document, "first\n")
+    twice = report.put_into(once + "\nMore words.\n", "second\n")
+    assert once.startswith("# Performance\n\nWords.\n\n")
+    assert "second" in twice
+    assert "first" not in twice
+    assert twice.endswith("\nMore words.\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (12345.6, "12,346"),
+        (99.94, "99.9"),
+        (0.0123456, "0.0123"),
+        (0.00000123, "0.000001"),
+    ],
+)
+def test_numbers_have_three_digits_and_no_exponent(value, text):
+    assert report.number(value) == text
+
+
+def test_plots_are_the_same_each_time(results, tmp_path):
+    pytest.importorskip("matplotlib")
+    plots = pytest.importorskip("benchmarks.yardstick.plots")
+    first = {name: file.read_bytes() for name, file in plots.write_plots(results, tmp_path).items()}
+    again = {name: file.read_bytes() for name, file in plots.write_plots(results, tmp_path).items()}
+    assert set(first) == {"step", "ratio", "predict", "memory"}
+    assert first == again
+    assert all(content.startswith(b"<?xml") for content in first.values())
+
+
+def test_results_are_written_anew_from_json(results, tmp_path):
+    pytest.importorskip("matplotlib")
+    source = tmp_path / "yardstick.json"
+    source.write_text(json.dumps(results))
+    document = tmp_path / "docs" / "performance.md"
+    document.parent.mkdir()
+    document.write_text("# Performance\n")
+    arguments = ["--from", source, "-o", tmp_path / "docs" / "performance", "--into", document]
+    done = command(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "(performance/step.svg)" in document.read_text()
+    assert (tmp_path / "docs" / "performance" / "step.svg").exists()
+    assert json.loads((tmp_path / "docs" / "performance" / "yardstick.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--only", "steps"], ["--densities", "1,2"], ["--threads", "0"]]
+)
+def test_wrong_arguments_are_refused(arguments, tmp_path):
+    done = command("-o", tmp_path, *arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_quick_and_full_settings():
+    parts = settings.PARTS
+    assert settings.full((), 2, parts).densities == workload.DENSITIES
+    assert settings.quick((), 2, parts).densities == (0.1, 0.01)
+    assert settings.full((0.5,), 2, parts).memory_densities == (0.5,)
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks.yardstick", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
