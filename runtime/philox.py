@@ -46,9 +46,6 @@ class Purpose(IntEnum):
     VALUE = 2
     SHUFFLE = 3
     SPLIT = 4
-    DROPOUT = 5
-    DROP_CONNECT = 6
-    GROW = 7
 
 
 def philox(counter: NDArray[np.uint64], key: tuple[int, int]) -> NDArray[np.uint64]:

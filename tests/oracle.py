@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pytest
 import scipy.sparse as sp
 import torch
 
@@ -17,6 +18,7 @@ from nerva_dsl.ir.program import Program
 from nerva_dsl.model import CheckedModel, Precision
 from nerva_dsl.runtime.build import build
 from nerva_dsl.runtime.loading import load_module
+from nerva_dsl.runtime.mkl import find_mkl
 from nerva_dsl.runtime.target import resolve_target
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
@@ -25,6 +27,7 @@ KINK = {"float64": 1e-12, "float32": 1e-4}
 
 
 BACKENDS = ("auto", "mkl", "native")
+needs_mkl = pytest.mark.skipif(find_mkl() is None, reason="MKL is not installed")
 
 
 def compiled(model: CheckedModel, precision: Precision, backend: str = "auto") -> ModuleType:

@@ -20,7 +20,7 @@ from nerva_dsl.runtime.build import build
 from nerva_dsl.runtime.loading import load_module
 from nerva_dsl.runtime.target import resolve_target
 from nerva_dsl.source import Source
-from oracle import compiled
+from oracle import compiled, needs_mkl
 
 MODELS = sorted(twins.TWINS)
 
@@ -38,9 +38,10 @@ def _train(net, x, t, steps):
         net.train_step(x[rows], None if t is None else t[rows], lr=0.05)
 
 
+@pytest.mark.parametrize("backend", ["auto", pytest.param("mkl", marks=needs_mkl), "native"])
 @pytest.mark.parametrize("name", MODELS)
-def test_same_bits_on_any_number_of_threads(name, models):
-    module = nerva_dsl.compile(models / f"{name}.nerva")
+def test_same_bits_on_any_number_of_threads(name, backend, models):
+    module = nerva_dsl.compile(models / f"{name}.nerva", backend=backend)
     x, t = twins.TWINS[name].data(np.random.default_rng(1), 200)
     nets = [module.Model(seed=3, threads=threads) for threads in (1, 2, 3, 2)]
     for net in nets:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from nerva_dsl.ir.operations import Operation
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Value
 
@@ -14,13 +12,6 @@ from nerva_dsl.ir.types import Value
 def each_graph(program: Program, change: Callable[[Graph], Graph]) -> Program:
     """The program with every graph changed."""
     return replace(program, graphs=tuple(change(graph) for graph in program.graphs))
-
-
-def uses(operations: Iterable[Operation], results: Iterable[tuple[str, Value]]) -> Counter[str]:
-    """How many operations read each value, a graph's results counting as one more."""
-    counted = Counter(value.name for op in operations for value in set(op.operands))
-    counted.update(value.name for _, value in results)
-    return counted
 
 
 def with_values(graph: Graph, replacements: Mapping[str, Value]) -> Graph:

@@ -10,7 +10,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 
-from nerva_dsl.scalar.nodes import Apply, Expr, Number, Var, apply, rebuild, variables, walk
+from nerva_dsl.scalar.nodes import Apply, Expr, Number, Var, apply, rebuild, variables
 
 _TRUE, _FALSE = Number(1.0), Number(0.0)
 _ZERO, _ONE = Number(0.0), Number(1.0)
@@ -274,8 +274,3 @@ def _assume(expression: Expr, facts: Mapping[Expr, bool]) -> Expr:
         return _simplify_node(node)
 
     return rebuild(expression, rule)
-
-
-def size(expression: Expr) -> int:
-    """Number of distinct nodes."""
-    return sum(1 for _ in walk(expression))
