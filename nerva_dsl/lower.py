@@ -7,7 +7,7 @@ it; differentiation completes `step`.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from nerva_dsl import model as checked
@@ -47,18 +47,14 @@ def lower(model: checked.CheckedModel) -> Program:
         precision=model.precision,
         batch=model.batch,
         inputs=shared.inputs,
-        parameters=tuple(shared.parameters[name] for name in _names(model, shared.parameters)),
+        parameters=tuple(
+            shared.parameters[name] for name in model.parameters if name in shared.parameters
+        ),
         constants=tuple(shared.constants.values()),
-        rules=(Rule(model.rule.label, model.rule.states, model.rule.assignments),),
+        rules=tuple(Rule(rule.label, rule.states, rule.assignments) for rule in model.rules),
         schedule=model.schedule,
         graphs=tuple(graphs),
     )
-
-
-def _names(model: checked.CheckedModel, known: Container[str]) -> list[str]:
-    """Names of the parameters that some graph uses, in the order of the layers."""
-    names = (f"{layer.name}.{part}" for layer in model.layers for part in ("weight", "bias"))
-    return [name for name in names if name in known]
 
 
 def measures_accuracy(model: checked.CheckedModel) -> bool:
@@ -99,7 +95,7 @@ class _Shared:
             self.parameters[name] = Parameter(
                 Value(name, kind),
                 layer.outputs if bias else layer.nnz,
-                self.model.rule.label,
+                self.model.rules[0].label,
                 ("uniform", 0.0, 0.0) if bias else (start.distribution, start.first, start.second),
             )
         return self.parameters[name].value

@@ -1,17 +1,22 @@
 """The checked model: what a `.nerva` file means, with every name, size and density resolved.
 
 Values form a graph whose nodes are compared by identity: a node used twice is one value, computed
-once. Calls of functions and losses are expanded into `Elementwise`, `Reduce` and softmax nodes, so
-nothing after the checker knows which functions the prelude has.
+once. Calls of functions, losses and layers are expanded, so nothing after the checker knows which
+definitions the prelude or the file has.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from nerva_dsl.scalar import Expr
 from nerva_dsl.source import Source, Span
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Precision = Literal["float32", "float64"]
 
@@ -95,6 +100,60 @@ class LogSoftmax(Value):
     x: Value
 
 
+@dataclass(frozen=True, eq=False)
+class Learned(Value):
+    """A trained scalar of one use of a function, repeated for every feature and sample.
+
+    Attributes:
+        parameter: its full name, such as `h1.tl`.
+        initial: its first value.
+    """
+
+    parameter: str
+    initial: float
+
+
+@dataclass(frozen=True, eq=False)
+class BatchNorm(Value):
+    """`(x - mean) / sqrt(variance + epsilon) * gamma + beta`, each feature by itself.
+
+    In training, mean and variance are the batch's; otherwise the running ones.
+
+    Attributes:
+        prefix: of its parameters `gamma`, `beta`, `running_mean` and `running_var`, such as `h1`.
+        momentum: the weight of a new batch in the running statistics.
+        epsilon: added to the variance.
+    """
+
+    x: Value
+    prefix: str
+    momentum: float
+    epsilon: float
+
+
+@dataclass(frozen=True, eq=False)
+class Dropout(Value):
+    """In training, `x m / (1 - rate)` with m Bernoulli(1 - rate); otherwise x."""
+
+    x: Value
+    rate: float
+
+
+@dataclass(frozen=True, eq=False)
+class Concat(Value):
+    """The features of several values, one after the other."""
+
+    parts: tuple[Value, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Slice(Value):
+    """`width` features of x, from feature `begin` on."""
+
+    x: Value
+    begin: int
+
+
 @dataclass(frozen=True)
 class Initialiser:
     """Distribution of initial weights, its parameters resolved for one layer.
@@ -107,7 +166,22 @@ class Initialiser:
     second: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """The positions of a sparse weight that a file gives.
+
+    Attributes:
+        row_start: int64 `[outputs + 1]`, where each row starts in `column`.
+        column: int32 `[nnz]`, ascending in each row.
+        path: the file they were read from.
+    """
+
+    row_start: NDArray[np.int64]
+    column: NDArray[np.int32]
+    path: Path
+
+
+@dataclass(frozen=True, eq=False)
 class Layer:
     """The parameters of one `linear`.
 
@@ -118,6 +192,10 @@ class Layer:
         bias: whether there is one.
         initialiser: distribution of the initial weights; biases start at 0.
         span: the call of `linear`.
+        drop_connect: the rate at which weights are left out of a training step; 0: never.
+        rule: name of the rule, of `CheckedModel.rules`, that updates weight and bias.
+        pattern: the positions of the non-zeros; None: drawn when a model is made.
+        regrow: whether dynamic sparse training may change its pattern.
     """
 
     name: str
@@ -127,6 +205,10 @@ class Layer:
     bias: bool
     initialiser: Initialiser
     span: Span
+    drop_connect: float = 0.0
+    rule: str = ""
+    pattern: Pattern | None = None
+    regrow: bool = True
 
     @property
     def density(self) -> float:
@@ -164,7 +246,7 @@ class Rule:
     """An optimizer's update of one weight, as assignments executed in order.
 
     Attributes:
-        label: the optimizer's name.
+        label: the optimizer's name, with a number if others of that name have other options.
         states: names and initial values of what is kept beside each weight.
         assignments: targets and expressions. Variables: `w` the weight, `g` its gradient, the
             states, names assigned before, `lr` and `step`. `w` and states keep their last
@@ -179,6 +261,54 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Metric:
+    """What `evaluate` measures beside the loss.
+
+    Attributes:
+        name: its key in the result of `evaluate`.
+        kind: `mean`: the mean over the samples of `value`, of width 1. `top_k`: the fraction of
+            samples whose label is among the `k` largest features of `value`, the lower of equal
+            ones first. `confusion_matrix`: how many samples of each label (row) have their largest
+            feature of `value`, the lowest of equal ones, at each class (column).
+        value: see `kind`.
+        k: of `top_k`.
+        span: where it was written.
+    """
+
+    name: str
+    kind: Literal["mean", "top_k", "confusion_matrix"]
+    value: Value
+    k: int
+    span: Span
+
+
+@dataclass(frozen=True)
+class Regrow:
+    """Dynamic sparse training: how the patterns change.
+
+    Attributes:
+        every: how often, in `unit`s.
+        prune: which weights are removed.
+        fraction: the share of them, over `epoch`, `epochs` and `step`; for `threshold`, the
+            absolute value up to which they go.
+        grow: where new weights appear.
+        weights: name of the initialiser of new weights, see `InitialiserChoice` of the checker,
+            resolved for each layer by name.
+        until: the fraction of the training after which the patterns stay.
+        span: the block.
+    """
+
+    every: int
+    unit: Literal["epochs", "steps"]
+    prune: Literal["magnitude", "set", "threshold"]
+    fraction: Expr
+    grow: Literal["random", "gradient", "momentum"]
+    weights: tuple[tuple[str, Initialiser], ...]
+    until: float
+    span: Span
+
+
+@dataclass(frozen=True)
 class CheckedModel:
     """A whole model.
 
@@ -189,15 +319,22 @@ class CheckedModel:
         target: None for a model without one.
         values: the named values in order of definition.
         layers: in order of evaluation.
+        parameters: the names of all parameters, in order of evaluation.
         output: the value that `predict` returns.
         loss: of width 1; its mean over the batch is minimised.
-        rule: the optimizer.
+        metrics: in the order of the file.
+        rules: the optimizers in use; the first one is of all parameters whose layer has none of its
+            own.
         schedule: learning rate, over the variables `epoch`, `epochs` and `step`.
+        weight_decay: added to the gradients of the weights of linear layers, times the weight.
+        clip_norm: the largest norm of all gradients together, or None for any.
+        regrow: dynamic sparse training, or None.
         batch: most samples in a step.
         epochs: how many `fit` trains by default.
         seed: of patterns, weights and shuffling.
         shuffle: whether each epoch visits the samples in an order of its own.
         precision: of everything that is computed.
+        imports: the files whose definitions it uses, in order of their reading.
     """
 
     name: str
@@ -207,12 +344,18 @@ class CheckedModel:
     target: TargetSpec | None
     values: tuple[Value, ...]
     layers: tuple[Layer, ...]
+    parameters: tuple[str, ...]
     output: Value
     loss: Value
-    rule: Rule
+    metrics: tuple[Metric, ...]
+    rules: tuple[Rule, ...]
     schedule: Expr
+    weight_decay: float
+    clip_norm: float | None
+    regrow: Regrow | None
     batch: int
     epochs: int
     seed: int
     shuffle: bool
     precision: Precision
+    imports: tuple[Source, ...] = ()

@@ -526,8 +526,8 @@ def test_training_defaults():
     result = checked()
     assert (result.batch, result.epochs, result.seed, result.shuffle) == (32, 10, 1, True)
     assert (result.precision, result.schedule) == ("float32", Number(0.01))
-    assert result.rule.label == "sgd"
-    assert result.rule.states == ()
+    assert result.rules[0].label == "sgd"
+    assert result.rules[0].states == ()
 
 
 def test_training_settings():
@@ -538,7 +538,7 @@ def test_training_settings():
 
 
 def test_nesterov_by_position_and_by_name():
-    rules = [checked(train=f"optimizer = nesterov({o})").rule for o in ("0.7", "momentum = 0.7")]
+    rules = [checked(train=f"optimizer = nesterov({o})").rules[0] for o in ("0.7", "momentum = 0.7")]
     assert rules[0].assignments == rules[1].assignments
     assert rules[0].states == (("v", 0.0),)
     at = {"w": 5.0, "g": 2.0, "lr": 0.1, "v": 3.0}
@@ -560,7 +560,7 @@ optimizer odd(lr, w, g; step2 = 2, v) {
     lr   = lr - g * w + x + grad
     step = step + 1
 }"""
-    rule = checked(top=top, train="optimizer = odd(v = 3)").rule
+    rule = checked(top=top, train="optimizer = odd(v = 3)").rules[0]
     assert rule.states == (("step_1", 1.0), ("grad", 0.5))
     targets = [target for target, _ in rule.assignments]
     assert targets == ["w_1", "w_1", "g_1", "x", "w", "step_1"]
@@ -575,7 +575,7 @@ optimizer odd(lr, w, g; step2 = 2, v) {
 
 def test_step_may_be_read():
     top = "optimizer o(w, g, lr) { w = w - lr * g / step }"
-    rule = checked(top=top, train="optimizer = o()").rule
+    rule = checked(top=top, train="optimizer = o()").rules[0]
     assert "step" in variables(rule.assignments[0][1])
 
 

@@ -132,10 +132,17 @@ class Checker:
             target=self.target,
             values=tuple(done[value] for value in self.bindings.values() if value in done),
             layers=layers,
+            parameters=tuple(
+                f"{layer.name}.{part}" for layer in layers for part in ("weight", "bias")
+            ),
             output=done[output],
             loss=done[loss],
-            rule=training.rule,
+            metrics=(),
+            rules=(training.rule,),
             schedule=training.schedule,
+            weight_decay=0.0,
+            clip_norm=None,
+            regrow=None,
             batch=training.batch,
             epochs=training.epochs,
             seed=training.seed,
