@@ -538,7 +538,9 @@ def test_training_settings():
 
 
 def test_nesterov_by_position_and_by_name():
-    rules = [checked(train=f"optimizer = nesterov({o})").rules[0] for o in ("0.7", "momentum = 0.7")]
+    rules = [
+        checked(train=f"optimizer = nesterov({o})").rules[0] for o in ("0.7", "momentum = 0.7")
+    ]
     assert rules[0].assignments == rules[1].assignments
     assert rules[0].states == (("v", 0.0),)
     at = {"w": 5.0, "g": 2.0, "lr": 0.1, "v": 3.0}
