@@ -35,11 +35,13 @@ CODES: Mapping[str, str] = {
     "N0210": "a layer without a non-zero",
     "N0211": "a part that every model needs is missing",
     "N0212": "a part that a model has once is given twice",
-    "N0213": "the target outside the loss",
+    "N0213": "the target outside loss and metrics",
     "N0214": "nothing to learn",
     "N0215": "constants of `normalize` that do not fit",
     "N0216": "a model name that cannot be a Python module",
     "N0217": "a loss, or what should be one, in the wrong place",
+    "N0218": "a metric that does not fit the model",
+    "N0219": "a rate, momentum or epsilon out of range",
     "N0250": "a value that is not used",
     # Constants.
     "N0301": "a constant out of range",
@@ -59,9 +61,11 @@ CODES: Mapping[str, str] = {
     "N0407": "a loss that is not one number a sample",
     "N0408": "an expression too large once functions are expanded",
     "N0409": "`count` or a list where it cannot be",
+    "N0410": "the use of a function that learns where nothing is learned",
     # Settings.
     "N0501": "an unknown setting",
     "N0502": "a setting out of range or of the wrong type",
+    "N0503": "a setting that does not go with the model",
 }
 """Every code, with what it is about. A code never changes its meaning."""
 

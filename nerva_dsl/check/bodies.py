@@ -23,7 +23,7 @@ from nerva_dsl.check.terms import (
 from nerva_dsl.errors import Note
 from nerva_dsl.scalar import Expr, Number, apply, substitute, variables
 
-GRAPH_FORMS = frozenset({"linear", "normalize"})
+GRAPH_FORMS = frozenset({"linear", "normalize", "batch_norm", "dropout", "concat", "slice"})
 REDUCTIONS = frozenset({"sum", "mean"})
 SOFTMAXES = frozenset({"softmax", "log_softmax"})
 BUILT_IN = (
@@ -31,7 +31,6 @@ BUILT_IN = (
     | REDUCTIONS
     | SOFTMAXES
     | PRIMITIVES
-    | later.VALUES.keys()
     | frozenset({"count", "product", "len", "top_k"})
 )
 """Names which a definition of a function cannot take."""
@@ -168,7 +167,7 @@ class BodyEvaluator(Evaluator):
                 node.span,
                 help=f"a {self.kind} computes with single numbers",
             )
-        if name in GRAPH_FORMS or name in later.VALUES:
+        if name in GRAPH_FORMS:
             return self.report.error(
                 "N0401",
                 f"`{name}` makes values of the graph, which a {self.kind} cannot do",
@@ -195,6 +194,8 @@ class BodyEvaluator(Evaluator):
         for option in function.options:
             if option.name not in terms and option.default is not None:
                 terms[option.name] = option.default
+        if any(option.learn for option in function.options):
+            terms |= self.learned(node, function, bound, terms)
         if any(isinstance(term, Unknown) for term in terms.values()) or function.body is None:
             return UNKNOWN
         replacements: dict[str, Expr] = {}
@@ -224,6 +225,35 @@ class BodyEvaluator(Evaluator):
     def option(self, node: syntax.Expression, what: str) -> Term:
         """An option of a function that is used in this body: any number but a value."""
         return self.evaluate(node)
+
+    def learned(
+        self,
+        node: syntax.Call,
+        function: Function,
+        bound: Mapping[str, syntax.Expression],
+        terms: Mapping[str, Term],
+    ) -> Mapping[str, Term]:
+        """What stands for the options that a function learns: here, only what is given for them.
+
+        Args:
+            node: the call.
+            function: it has such options.
+            bound: what is given.
+            terms: the values of what is given, and the defaults.
+        """
+        missing = [o.name for o in function.options if o.learn and o.name not in bound]
+        if not missing:
+            return {}
+        name = missing[0]
+        option = f"`learn {name}`" if self.kind == "function" else "an option"
+        self.report.error(
+            "N0410",
+            f"`{function.name}` learns {listing(missing)}, and a {self.kind} has no place for that",
+            node.span,
+            help=f"give {'it' if len(missing) == 1 else 'them'}: "
+            f"`{name} = …`, a number, or {option} of this {self.kind}",
+        )
+        return {name: UNKNOWN}
 
     def applied(self, node: syntax.Call, result: Scalar) -> Term:
         """What the call of a function gives."""

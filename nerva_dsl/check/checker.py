@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import keyword
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -15,12 +15,15 @@ from nerva_dsl.check.bodies import ConstantEvaluator
 from nerva_dsl.check.definitions import define
 from nerva_dsl.check.densities import Sparsity, check_sparsity
 from nerva_dsl.check.environment import Scope
-from nerva_dsl.check.graph import Graph, reachable, with_slope
+from nerva_dsl.check.finish import check_batch, check_learning, warn_unused
+from nerva_dsl.check.graph import Graph, Owner
+from nerva_dsl.check.metrics import LABELLED, check_metric, clashes
 from nerva_dsl.check.overrides import Overrides
 from nerva_dsl.check.ranges import check_ranges
 from nerva_dsl.check.report import Report, suggest
 from nerva_dsl.check.resolve import resolve
 from nerva_dsl.check.roles import LossRole
+from nerva_dsl.check.rules import Rules
 from nerva_dsl.check.settings import Training, check_training
 from nerva_dsl.check.terms import UNKNOWN, Constant, Scalar, Symbol, Term, Unknown
 from nerva_dsl.check.values import ValueEvaluator
@@ -82,6 +85,7 @@ class Checker:
         self.bindings: dict[str, model.Value] = {}
         self.output: model.Value | None = None
         self.loss: model.Value | None = None
+        self.metrics: dict[str, model.Metric] = {}
         self.sparsity: Sparsity | None = None
         self.train: syntax.Settings | None = None
 
@@ -109,20 +113,16 @@ class Checker:
         output: model.Value,
         loss: model.Value,
     ) -> Checked:
-        done, layers = resolve(self.report, self.graph, self.sparsity, [output, loss])
-        for bound, value in self.bindings.items():
-            if value not in done and not self.report.errors:
-                symbol = self.scope.symbols[bound]
-                self.report.warning(
-                    "N0250",
-                    f"`{bound}` reaches neither the loss nor the output",
-                    symbol.span,
-                    help="it is left out of the model",
-                )
-        self._check_learning(done[loss])
-        if training.rule is not None:
-            check_ranges(self.report, training.precision, layers, done.values(), training.rule)
-        if self.report.errors or training.rule is None:
+        rules = Rules(training.rule)
+        roots = [output, loss, *(metric.value for metric in self.metrics.values())]
+        resolved = resolve(self.report, self.graph, self.sparsity, rules, roots)
+        done = resolved.values
+        if not self.report.errors:
+            warn_unused(self.report, self.bindings, self.scope.symbols, done)
+        check_learning(self.report, done[loss])
+        check_batch(self.report, training, done.values())
+        check_ranges(self.report, training, resolved.layers, done.values(), rules.rules)
+        if self.report.errors:
             raise DiagnosticError(self.report.errors)
         checked = model.CheckedModel(
             name=name.text,
@@ -131,17 +131,17 @@ class Checker:
             input=input_,
             target=self.target,
             values=tuple(done[value] for value in self.bindings.values() if value in done),
-            layers=layers,
-            parameters=tuple(
-                f"{layer.name}.{part}" for layer in layers for part in ("weight", "bias")
-            ),
+            layers=resolved.layers,
+            parameters=resolved.parameters,
             output=done[output],
             loss=done[loss],
-            metrics=(),
-            rules=(training.rule,),
+            metrics=tuple(
+                replace(metric, value=done[metric.value]) for metric in self.metrics.values()
+            ),
+            rules=rules.rules,
             schedule=training.schedule,
-            weight_decay=0.0,
-            clip_norm=None,
+            weight_decay=training.weight_decay,
+            clip_norm=training.clip_norm,
             regrow=None,
             batch=training.batch,
             epochs=training.epochs,
@@ -150,19 +150,6 @@ class Checker:
             precision=training.precision,
         )
         return Checked(checked, self.report.warnings)
-
-    def _check_learning(self, loss: model.Value) -> None:
-        """Report a loss that no weight can make smaller."""
-        if any(isinstance(value, model.Linear) for value in reachable([loss], with_slope)):
-            return
-        if any(isinstance(value, model.Linear) for value in reachable([loss])):
-            message = "the loss has the same value for all near weights"
-            help_ = "`sign`, `floor` and comparisons have no slope: use smooth functions"
-        else:
-            message, help_ = "the loss depends on no `linear`", ""
-        self.report.error(
-            "N0214", f"{message}, so there is nothing to learn", loss.span, help=help_
-        )
 
     def _statement(self, node: syntax.Statement) -> None:
         match node:
@@ -184,7 +171,7 @@ class Checker:
             case syntax.Settings():
                 later.not_yet(self.report, later.STATEMENTS, "regrow", node.keyword)
             case syntax.Metric():
-                later.not_yet(self.report, later.STATEMENTS, "metric", node.span)
+                self._metric(node)
             case syntax.Import():
                 later.not_yet(self.report, later.STATEMENTS, "import", node.span)
             case syntax.Broken():
@@ -271,7 +258,7 @@ class Checker:
             return
         kinds = ("uint8", "float32") if node.kind == "input" else ("class", "float32")
         kind = node.type.name.text
-        size = ValueEvaluator(self.report, self.scope, self.graph, "").size(
+        size = ValueEvaluator(self.report, self.scope, self.graph, Owner("")).size(
             node.type.size, f"the size of the {node.kind}"
         )
         term: Term = UNKNOWN
@@ -299,7 +286,7 @@ class Checker:
 
     def _binding(self, node: syntax.Binding) -> None:
         name = node.name.text
-        evaluator = ValueEvaluator(self.report, self.scope, self.graph, name)
+        evaluator = ValueEvaluator(self.report, self.scope, self.graph, Owner(name))
         value = evaluator.value(node.value)
         term: Term = UNKNOWN
         if value is not None:
@@ -316,21 +303,31 @@ class Checker:
             sparsity = check_sparsity(self.constants, node.value)
             self.sparsity = None if isinstance(sparsity, Unknown) else sparsity
             return
-        evaluator = ValueEvaluator(
-            self.report, self.scope, self.graph, node.kind, target=node.kind == "loss"
-        )
         if node.kind == "output":
+            evaluator = ValueEvaluator(self.report, self.scope, self.graph, Owner("output"))
             value = evaluator.value(node.value)
         else:
-            compared = self.input.name if self.input is not None else None
-            role = LossRole(evaluator, compared, self.declared.get("target"))
-            value = self._loss(role, node)
+            value = self._loss(self._losses("loss"), node)
         if value is not None and value.name is None:
             value = self.graph.rename(value, node.kind)
         if node.kind == "output":
             self.output = value
         else:
             self.loss = value
+
+    def _losses(self, name: str, metrics: Sequence[str] = ()) -> LossRole:
+        """What evaluates losses that stand after `name =`."""
+        evaluator = ValueEvaluator(self.report, self.scope, self.graph, Owner(name), target=True)
+        compared = self.input.name if self.input is not None else None
+        return LossRole(evaluator, compared, self.declared.get("target"), metrics)
+
+    def _metric(self, node: syntax.Metric) -> None:
+        name = node.name.text
+        role = self._losses(name, LABELLED)
+        if not clashes(node, role, self.metrics.get(name)):
+            metric = check_metric(node, role, self.target)
+            if metric is not None:
+                self.metrics[name] = metric
 
     def _loss(self, role: LossRole, node: syntax.Role) -> model.Value | None:
         term = role.evaluate(node.value)

@@ -152,8 +152,13 @@ def _options(
     own = {name.text: None for name in names}
     result: list[OptionSpec] = []
     for option in node.signature.options:
-        if option.learn is not None:
-            later.not_yet(report, later.DEFINITIONS, "learn", option.learn)
+        if option.learn is not None and node.kind != "function":
+            report.error(
+                "N0401",
+                f"`learn` is for the options of a function, not of {_article(node.kind)}",
+                option.learn,
+                help="a function trains a number in each of its uses",
+            )
         default = None
         kind = "list" if option.name.text in lists else "number"
         if option.default is not None:
@@ -167,7 +172,8 @@ def _options(
                     option.default.span,
                 )
             default = 0 if isinstance(value, Unknown) else value
-        result.append(OptionSpec(option.name.text, default, kind, option.span))  # type: ignore[arg-type]
+        learn = option.learn is not None
+        result.append(OptionSpec(option.name.text, default, kind, option.span, learn))  # type: ignore[arg-type]
     return tuple(result)
 
 
@@ -189,3 +195,8 @@ def _lists(body: syntax.Expression) -> set[str]:
 def _placeholder(option: OptionSpec) -> Term:
     """What stands for an option while a body is checked by itself."""
     return (1.0,) if option.kind == "list" else Scalar(Var(option.name))
+
+
+def _article(kind: str) -> str:
+    """A kind of definition with its article."""
+    return f"an {kind}" if kind == "optimizer" else f"a {kind}"

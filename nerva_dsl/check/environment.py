@@ -18,12 +18,14 @@ class OptionSpec:
     Attributes:
         default: None if there is none.
         kind: lists occur in schedules only, inside `count`.
+        learn: whether each use of the function trains it, from its default or what is given.
     """
 
     name: str
     default: Constant | None
     kind: Literal["number", "list"]
     span: Span
+    learn: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from nerva_dsl import model
 from nerva_dsl.check.initialisers import InitialiserChoice
@@ -14,40 +14,76 @@ from nerva_dsl.scalar.derivative import derivative
 from nerva_dsl.source import Span
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Owner:
+    """What parameters are named after: a binding, or one use of a layer.
+
+    Attributes:
+        name: of the binding; empty for the use of a layer.
+        parent: of a use, the binding or use in which it stands; of a binding in a layer, the use;
+            None for a binding of the file.
+    """
+
+    name: str
+    parent: Owner | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Holder:
+    """What has parameters: a `linear`, a `batch_norm`, or one use of a function that learns.
+
+    Attributes:
+        owner: what it is named after.
+        parts: the last parts of its parameters' names, in order.
+    """
+
+    kind: Literal["linear", "batch_norm", "function"]
+    owner: Owner
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class LayerRequest:
     """A `linear` before densities are spread.
 
     Attributes:
         layer: with the sizes; dense as long as nothing else is known.
-        binding: the name that the layer's name is made of.
         density: its own, or None.
         density_span: where its own density is written.
         initialiser: of its weights.
+        rule: its own optimizer, or None.
     """
 
     layer: model.Layer
-    binding: str
     density: float | None
     density_span: Span
     initialiser: InitialiserChoice
+    rule: model.Rule | None
 
 
 class Graph:
     """Values in the order in which they are made, so that operands come before what uses them.
 
     While an expression is evaluated, a value is the variable `#number` of a `Scalar`.
+
+    Attributes:
+        values: all of them.
+        requests: of each layer, what is to be decided when all are known.
+        holders: of each value with parameters, what they are named after.
     """
 
     def __init__(self) -> None:
         self.values: list[model.Value] = []
-        self.requests: list[LayerRequest] = []
+        self.requests: dict[model.Layer, LayerRequest] = {}
+        self.holders: dict[model.Value, Holder] = {}
         self._numbers: dict[model.Value, int] = {}
 
-    def add(self, value: model.Value) -> Scalar:
+    def add(self, value: model.Value, holder: Holder | None = None) -> Scalar:
         """Add a value; its operands are in the graph already."""
         self._numbers[value] = len(self.values)
         self.values.append(value)
+        if holder is not None:
+            self.holders[value] = holder
         return self.scalar(value)
 
     def scalar(self, value: model.Value) -> Scalar:
@@ -81,6 +117,8 @@ class Graph:
         named = replace(value, name=name)
         self.values[number] = named
         self._numbers[named] = number
+        if value in self.holders:
+            self.holders[named] = self.holders.pop(value)
         return named
 
 
@@ -89,9 +127,11 @@ def operands(value: model.Value) -> tuple[model.Value, ...]:
     match value:
         case model.Elementwise():
             return value.operands
+        case model.Concat():
+            return value.parts
         case model.Linear() | model.Normalize() | model.Reduce() | model.Softmax():
             return (value.x,)
-        case model.LogSoftmax():
+        case model.LogSoftmax() | model.BatchNorm() | model.Dropout() | model.Slice():
             return (value.x,)
     return ()
 
@@ -102,9 +142,13 @@ def with_operands(value: model.Value, done: dict[model.Value, model.Value]) -> m
     new = tuple(done[operand] for operand in old)
     if all(a is b for a, b in zip(old, new, strict=True)):
         return value
-    changes: dict[str, Any] = (
-        {"operands": new} if isinstance(value, model.Elementwise) else {"x": new[0]}
-    )
+    match value:
+        case model.Elementwise():
+            changes: dict[str, Any] = {"operands": new}
+        case model.Concat():
+            changes = {"parts": new}
+        case _:
+            changes = {"x": new[0]}
     return replace(value, **changes)
 
 

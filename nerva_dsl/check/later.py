@@ -11,16 +11,9 @@ from nerva_dsl.check.report import Report
 from nerva_dsl.check.terms import Unknown
 from nerva_dsl.source import Span
 
-STATEMENTS = {name: f"`{name}`" for name in ("metric", "import", "layer", "regrow")}
-DEFINITIONS = {"learn": "`learn`", "derivative": "a stated `derivative`"}
-VALUES = {
-    name: f"`{name}`"
-    for name in ("batch_norm", "dropout", "softmax", "log_softmax", "concat", "slice")
-}
-LINEAR_OPTIONS = {
-    name: f"`{name}` of `linear`" for name in ("drop_connect", "pattern", "optimizer", "regrow")
-}
-TRAIN_KEYS = {name: f"`{name}`" for name in ("weight_decay", "clip_norm")}
+STATEMENTS = {name: f"`{name}`" for name in ("import", "layer", "regrow")}
+DEFINITIONS = {"derivative": "a stated `derivative`"}
+LINEAR_OPTIONS = {name: f"`{name}` of `linear`" for name in ("pattern",)}
 SCHEDULES = {"product": "`product`", "arithmetic": "arithmetic of schedules"}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from nerva_dsl import model
 from nerva_dsl.check.constants import show
 from nerva_dsl.check.report import Report
+from nerva_dsl.check.settings import Training
 from nerva_dsl.model import Precision
 from nerva_dsl.source import Span
 
@@ -24,12 +25,13 @@ _FARTHEST = 10  # standard deviations from the mean that a normal number ever is
 
 def check_ranges(
     report: Report,
-    precision: Precision,
+    training: Training,
     layers: Iterable[model.Layer],
     values: Iterable[model.Value],
-    rule: model.Rule,
+    rules: Iterable[model.Rule],
 ) -> None:
-    """Report initial weights, constants of `normalize` and initial states that do not fit."""
+    """Report initial values, and constants of forms and settings, that do not fit."""
+    precision = training.precision
     largest, smallest = _RANGES[precision]
 
     def require(what: str, sound: bool, span: Span) -> None:
@@ -47,12 +49,26 @@ def check_ranges(
             text = f"initial weights from {show(start.first)} to {show(start.second)}"
         require(text, reach <= largest, layer.span)
     for value in values:
-        if isinstance(value, model.Normalize):
-            for mean in dict.fromkeys(value.mean):
-                require(f"the mean {show(mean)}", abs(mean) <= largest, value.span)
-            for std in dict.fromkeys(value.std):
-                require(f"the std {show(std)}", smallest <= std <= largest, value.span)
-    for name, initial in rule.states:
-        require(
-            f"the initial value {show(initial)} of `{name}`", abs(initial) <= largest, rule.span
-        )
+        match value:
+            case model.Normalize():
+                for mean in dict.fromkeys(value.mean):
+                    require(f"the mean {show(mean)}", abs(mean) <= largest, value.span)
+                for std in dict.fromkeys(value.std):
+                    require(f"the std {show(std)}", smallest <= std <= largest, value.span)
+            case model.BatchNorm(epsilon=epsilon):
+                text = f"the epsilon {show(epsilon)}"
+                require(text, smallest <= epsilon <= largest, value.span)
+            case model.Learned(initial=initial):
+                text = f"the initial value {show(initial)} of `{value.parameter}`"
+                require(text, abs(initial) <= largest, value.span)
+    for rule in rules:
+        for name, initial in rule.states:
+            text = f"the initial value {show(initial)} of `{name}`"
+            require(text, abs(initial) <= largest, rule.span)
+    decay, norm = training.weight_decay, training.clip_norm
+    if decay:
+        place = training.places["weight_decay"]
+        require(f"`weight_decay` {show(decay)}", decay <= largest, place)
+    if norm is not None:
+        place = training.places["clip_norm"]
+        require(f"`clip_norm` {show(norm)}", smallest <= norm <= largest, place)

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from nerva_dsl import model
 from nerva_dsl.check import densities
 from nerva_dsl.check.constants import show
 from nerva_dsl.check.densities import Sparsity
-from nerva_dsl.check.graph import Graph, LayerRequest, reachable, with_operands
+from nerva_dsl.check.graph import Graph, Holder, LayerRequest, reachable, with_operands
+from nerva_dsl.check.naming import prefixes
 from nerva_dsl.check.report import Report
+from nerva_dsl.check.rules import Rules
 from nerva_dsl.errors import Note
 
 
+@dataclass(frozen=True)
+class Resolved:
+    """The graph with everything known.
+
+    Attributes:
+        values: the final value of each value that remains, in order.
+        layers: in order of evaluation.
+        parameters: the names of all parameters, in order of evaluation.
+    """
+
+    values: dict[model.Value, model.Value]
+    layers: tuple[model.Layer, ...]
+    parameters: tuple[str, ...]
+
+
 def resolve(
-    report: Report, graph: Graph, sparsity: Sparsity | None, roots: list[model.Value]
-) -> tuple[dict[model.Value, model.Value], tuple[model.Layer, ...]]:
-    """Give every layer its name, non-zeros and initial weights.
+    report: Report,
+    graph: Graph,
+    sparsity: Sparsity | None,
+    rules: Rules,
+    roots: list[model.Value],
+) -> Resolved:
+    """Give every parameter its name, and every layer its non-zeros and initial weights.
 
     Values which no root is computed from are left out, with their layers.
 
@@ -26,47 +46,53 @@ def resolve(
         report: gets an error for every layer without a non-zero.
         graph: the values with provisional layers.
         sparsity: how a density is spread over the layers that have none of their own.
-        roots: output and loss.
-
-    Returns:
-        The final value of each value that remains, in order, and the layers in order of
-        evaluation.
+        rules: gets the optimizers of the layers.
+        roots: output, loss and metrics.
     """
     alive = reachable(roots)
-    used = {value.layer.span for value in alive if isinstance(value, model.Linear)}
-    requests = [request for request in graph.requests if request.layer.span in used]
+    values = [value for value in graph.values if value in alive]
+    names = prefixes(list(dict.fromkeys(graph.holders[v] for v in values if v in graph.holders)))
+    requests = [graph.requests[value.layer] for value in values if isinstance(value, model.Linear)]
     counts = _counts(report, requests, sparsity)
-    names = _names(requests)
-    layers: dict[object, model.Layer] = {}
-    for request, nnz, name in zip(requests, counts, names, strict=True):
+    layers: dict[model.Layer, model.Layer] = {}
+    for request, nnz in zip(requests, counts, strict=True):
         layer = request.layer
         initialiser = request.initialiser.resolve(layer.inputs, layer.outputs, max(nnz, 1))
-        layers[layer.span] = replace(layer, name=name, nnz=nnz, initialiser=initialiser)
+        rule = rules.label(request.rule)
+        layers[layer] = replace(layer, nnz=nnz, initialiser=initialiser, rule=rule)
     done: dict[model.Value, model.Value] = {}
-    for value in graph.values:
-        if value in alive:
-            new = with_operands(value, done)
-            if isinstance(new, model.Linear):
-                new = replace(new, layer=layers[new.layer.span])
-            done[value] = new
-    return done, tuple(layers.values())
+    parameters: list[str] = []
+    for value in values:
+        new = with_operands(value, done)
+        holder = graph.holders.get(value)
+        if holder is not None:
+            new, more = _named(new, holder, names[holder], layers)
+            parameters += more
+        done[value] = new
+    return Resolved(done, tuple(layers.values()), tuple(parameters))
 
 
-def _names(requests: list[LayerRequest]) -> list[str]:
-    """The binding's name, numbered if the binding has several layers."""
-    totals = Counter(request.binding for request in requests)
-    seen: Counter[str] = Counter()
-    names: list[str] = []
-    for request in requests:
-        seen[request.binding] += 1
-        several = totals[request.binding] > 1
-        names.append(f"{request.binding}.{seen[request.binding]}" if several else request.binding)
-    return names
+def _named(
+    value: model.Value, holder: Holder, name: str, layers: dict[model.Layer, model.Layer]
+) -> tuple[model.Value, list[str]]:
+    """A value with its parameters' names, and those in order."""
+    match value:
+        case model.Linear():
+            layers[value.layer] = layer = replace(layers[value.layer], name=name)
+            value = replace(value, layer=layer)
+        case model.BatchNorm():
+            value = replace(value, prefix=name)
+        case model.Learned():
+            parameter = f"{name}.{value.parameter}"
+            return replace(value, parameter=parameter), [parameter]
+    return value, [f"{name}.{part}" for part in holder.parts]
 
 
 def _counts(report: Report, requests: list[LayerRequest], sparsity: Sparsity | None) -> list[int]:
     """The number of non-zeros of each layer."""
-    spread = [request for request in requests if request.density is None]
+    spread = [
+        request for request in requests if request.density is None and request.layer.pattern is None
+    ]
     shapes = [(request.layer.inputs, request.layer.outputs) for request in spread]
     shared: list[float | Fraction]
     if sparsity is None:
@@ -75,11 +101,14 @@ def _counts(report: Report, requests: list[LayerRequest], sparsity: Sparsity | N
         shared = [sparsity.density] * len(spread)
     else:
         shared = [*densities.erdos_renyi(sparsity.density, shapes)]
-    of_spread = {id(request): density for request, density in zip(spread, shared, strict=True)}
+    of_spread = dict(zip(spread, shared, strict=True))
     counts: list[int] = []
     for request in requests:
         layer = request.layer
-        density = of_spread.get(id(request), request.density)
+        if layer.pattern is not None:
+            counts.append(len(layer.pattern.column))
+            continue
+        density = of_spread.get(request, request.density)
         assert density is not None
         nnz = densities.rounded(density, layer.inputs, layer.outputs)
         if nnz == 0:

@@ -1,6 +1,8 @@
-"""What stands after `loss =`: losses, and arithmetic of losses and constants."""
+"""What stands after `loss =` and `metric NAME =`: losses, and arithmetic of them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from nerva_dsl import syntax
 from nerva_dsl.check.bodies import as_options, bind_definition
@@ -13,21 +15,27 @@ from nerva_dsl.errors import Note
 
 
 class LossRole:
-    """Evaluates what stands after `loss =`.
+    """Evaluates losses, and arithmetic of losses and constants.
 
     Args:
         values: evaluates the arguments of losses, and constants.
         input_name: of the model's input; None if it has none.
         target: the declaration of the model's target, wherever it stands; None if it has none.
+        metrics: the names of what may stand here beside losses.
     """
 
     def __init__(
-        self, values: ValueEvaluator, input_name: str | None, target: syntax.Declaration | None
+        self,
+        values: ValueEvaluator,
+        input_name: str | None,
+        target: syntax.Declaration | None,
+        metrics: Sequence[str] = (),
     ) -> None:
         self.values = values
         self.report = values.report
         self.input_name = input_name
         self.target = target
+        self.metrics = metrics
 
     def evaluate(self, node: syntax.Expression) -> Term:
         """A loss, as a scalar of width 1, or a constant."""
@@ -47,21 +55,26 @@ class LossRole:
                 term = self.values.evaluate(node)
                 if isinstance(term, Unknown) or is_number(term):
                     return term
-        losses = self.values.scope.losses
+        return self._no_loss(node)
+
+    def _no_loss(self, node: syntax.Expression) -> Unknown:
+        """Report something else than a loss."""
+        kind = "metric" if self.metrics else "loss"
+        known = [*self.metrics, *self.values.scope.losses]
         name = node.name.text if isinstance(node, syntax.Call) else ""
-        near = closest(name, losses)
+        near = closest(name, known)
         if near and name not in self.values.scope.functions:
             return self.report.error(
                 "N0201",
-                f"no loss is called `{name}`",
+                f"no {kind} is called `{name}`",
                 node.name.span if isinstance(node, syntax.Call) else node.span,
                 help=f"did you mean `{near}`?",
             )
         return self.report.error(
-            "N0217",
-            "a loss is needed here",
+            "N0218" if self.metrics else "N0217",
+            f"a {kind} is needed here",
             node.span,
-            help=f"call one of {listing(losses)}, or define one: `loss NAME(y, t) = sum(…)`",
+            help=f"call one of {listing(known)}, or define a loss: `loss NAME(y, t) = sum(…)`",
         )
 
     def _infix(self, node: syntax.Binary) -> Term:

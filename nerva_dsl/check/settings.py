@@ -6,28 +6,17 @@ from dataclasses import dataclass, field
 
 from nerva_dsl import syntax
 from nerva_dsl.check import later
-from nerva_dsl.check.bodies import (
-    ConstantEvaluator,
-    ScheduleEvaluator,
-    as_options,
-    bind_definition,
-)
+from nerva_dsl.check.bodies import ConstantEvaluator, ScheduleEvaluator, as_options
 from nerva_dsl.check.constants import show
-from nerva_dsl.check.environment import Defined, Scope
-from nerva_dsl.check.optimizers import option_variable
+from nerva_dsl.check.environment import Scope
 from nerva_dsl.check.report import Report, listing, suggest
-from nerva_dsl.check.terms import (
-    Constant,
-    Scalar,
-    Term,
-    Unknown,
-    describe,
-    is_number,
-)
+from nerva_dsl.check.rules import choose_rule, default_rule
+from nerva_dsl.check.terms import Scalar, Term, Unknown, describe, is_number
+from nerva_dsl.check.uses import constant_options, unknown_definition
 from nerva_dsl.check.values import SETTINGS
 from nerva_dsl.errors import Note
 from nerva_dsl.model import Precision, Rule
-from nerva_dsl.scalar import Expr, Number, Var, substitute
+from nerva_dsl.scalar import Expr, Number, Var
 from nerva_dsl.source import Span
 
 _RANGES = {"batch": (1, 65536), "epochs": (1, 2**31 - 1), "seed": (0, 2**63 - 1)}
@@ -35,7 +24,11 @@ _RANGES = {"batch": (1, 65536), "epochs": (1, 2**31 - 1), "seed": (0, 2**63 - 1)
 
 @dataclass
 class Training:
-    """What `train` says, with the defaults for what it does not say."""
+    """What `train` says, with the defaults for what it does not say.
+
+    Attributes:
+        places: where the value of each key is written, of those that are.
+    """
 
     batch: int = 32
     epochs: int = 10
@@ -44,6 +37,9 @@ class Training:
     precision: Precision = "float32"
     rule: Rule | None = None
     schedule: Expr = field(default_factory=lambda: Number(0.01))
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    places: dict[str, Span] = field(default_factory=dict)
 
 
 def check_training(
@@ -72,11 +68,10 @@ def check_training(
             )
             continue
         seen[key] = line.name.span
+        training.places[key] = line.value.span
         _setting(report, scope, training, line)
     if "optimizer" not in seen:
-        # `sgd` of the prelude has no options.
-        name = syntax.Name(default, "sgd")
-        training.rule = _rule(report, scope, syntax.Call(default, name, ()))
+        training.rule = default_rule(report, scope, default)
     return training
 
 
@@ -116,61 +111,46 @@ def _setting(report: Report, scope: Scope, training: Training, line: syntax.Bind
                     value.span,
                 )
         case "optimizer":
-            training.rule = _rule(report, scope, value)
+            training.rule = choose_rule(report, scope, value)
         case "learning_rate":
             schedule = _schedule(report, scope, value)
             if schedule is not None:
                 training.schedule = schedule
-        case _ if key in later.TRAIN_KEYS:
-            later.not_yet(report, later.TRAIN_KEYS, key, line.span)
+        case "weight_decay":
+            decay = constants.number(value, "`weight_decay`")
+            if not isinstance(decay, Unknown) and decay >= 0:
+                training.weight_decay = float(decay)
+            elif not isinstance(decay, Unknown):
+                report.error(
+                    "N0502",
+                    f"`weight_decay` is not negative, and this is {show(decay)}",
+                    value.span,
+                )
+        case "clip_norm":
+            norm = constants.number(value, "`clip_norm`")
+            if not isinstance(norm, Unknown) and norm > 0:
+                training.clip_norm = float(norm)
+            elif not isinstance(norm, Unknown):
+                report.error(
+                    "N0502",
+                    f"`clip_norm` is above 0, and this is {show(norm)}",
+                    value.span,
+                    help="without it, gradients of any size are used as they are",
+                )
         case _:
             report.error(
                 "N0501",
                 f"`train` has no setting `{key}`",
                 line.name.span,
-                help=suggest(
-                    key, (*SETTINGS, *later.TRAIN_KEYS), f"the settings are {listing(SETTINGS)}"
-                ),
+                help=suggest(key, SETTINGS, f"the settings are {listing(SETTINGS)}"),
             )
-
-
-def _rule(report: Report, scope: Scope, node: syntax.Expression) -> Rule | None:
-    """The optimizer that is chosen, with its options in their places."""
-    if isinstance(node, syntax.Name) and node.text in scope.optimizers:
-        report.error(
-            "N0502",
-            f"`{node.text}` is an optimizer, to be called",
-            node.span,
-            help=f"write `{node.text}()`",
-        )
-        return None
-    if not isinstance(node, syntax.Call):
-        report.error(
-            "N0502", "`optimizer` is a call of an optimizer", node.span, help="such as `sgd()`"
-        )
-        return None
-    definition = scope.optimizers.get(node.name.text)
-    if definition is None:
-        _unknown(report, scope, node.name, "optimizer", list(scope.optimizers))
-        return None
-    options = _options(report, scope, node, definition)
-    if options is None:
-        return None
-    numbers: dict[str, Expr] = {
-        option_variable(name): Number(float(value))  # type: ignore[arg-type]
-        for name, value in options.items()
-    }
-    assignments = tuple(
-        (target, substitute(expression, numbers)) for target, expression in definition.assignments
-    )
-    return Rule(definition.name, definition.states, assignments, node.span)
 
 
 def _schedule(report: Report, scope: Scope, node: syntax.Expression) -> Expr | None:
     """The learning rate: a number, or a call of a schedule."""
     if isinstance(node, syntax.Call) and node.name.text in scope.schedules:
         definition = scope.schedules[node.name.text]
-        options = _options(report, scope, node, definition)
+        options = constant_options(ConstantEvaluator(report, scope), node, definition)
         if options is None:
             return None
         local: dict[str, Term] = {name: Scalar(Var(name)) for name in ("epochs", "step")}
@@ -199,7 +179,7 @@ def _schedule(report: Report, scope: Scope, node: syntax.Expression) -> Expr | N
         return None
     constants = ConstantEvaluator(report, scope)
     if isinstance(node, syntax.Call) and node.name.text not in ("sqrt", "exp", "abs", "min", "max"):
-        _unknown(report, scope, node.name, "schedule", list(scope.schedules))
+        unknown_definition(report, scope, node.name, "schedule", list(scope.schedules))
         return None
     value = constants.constant(node)
     if isinstance(value, Unknown):
@@ -223,54 +203,3 @@ def _mentions_schedule(node: syntax.Expression, scope: Scope) -> bool:
             for side in (node.left, node.right)
         )
     return False
-
-
-def _options(
-    report: Report, scope: Scope, node: syntax.Call, definition: Defined
-) -> dict[str, Constant] | None:
-    """The options of a use, as constants."""
-    # What the compiler supplies is not given by the user.
-    bound = bind_definition(report, node, _without_inputs(definition))
-    if bound is None:
-        return None
-    constants = ConstantEvaluator(report, scope)
-    values: dict[str, Constant] = {}
-    sound = True
-    for option in definition.options:
-        if option.name not in bound:
-            assert option.default is not None
-            values[option.name] = option.default
-            continue
-        where = bound[option.name]
-        value = constants.constant(where)
-        if isinstance(value, Unknown):
-            sound = False
-            continue
-        fits = isinstance(value, tuple) if option.kind == "list" else is_number(value)
-        if not fits:
-            report.error(
-                "N0204",
-                f"`{option.name}` is a {option.kind}, not {describe(value)}",
-                where.span,
-                help=f"such as [{show(value)}]" if option.kind == "list" else "",
-            )
-            sound = False
-        elif isinstance(value, tuple) and not all(is_number(item) for item in value):
-            report.error("N0204", f"`{option.name}` is a list of numbers", where.span)
-            sound = False
-        values[option.name] = value
-    return values if sound else None
-
-
-def _without_inputs(definition: Defined) -> Defined:
-    return Defined(definition.kind, definition.name, definition.span, (), definition.options)
-
-
-def _unknown(report: Report, scope: Scope, name: syntax.Name, kind: str, known: list[str]) -> None:
-    if name.text not in scope.poisoned:
-        report.error(
-            "N0201",
-            f"no {kind} is called `{name.text}`",
-            name.span,
-            help=suggest(name.text, known, f"there are {listing(known)}"),
-        )

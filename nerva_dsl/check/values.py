@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from nerva_dsl import model, syntax
-from nerva_dsl.check import later
-from nerva_dsl.check.arguments import bind
 from nerva_dsl.check.bodies import (
     REDUCTIONS,
-    SOFTMAXES,
     BodyEvaluator,
     ConstantEvaluator,
     unknown_function,
     unknown_name,
 )
 from nerva_dsl.check.constants import show
-from nerva_dsl.check.densities import check_density
-from nerva_dsl.check.environment import Scope
+from nerva_dsl.check.environment import Function, Scope
 from nerva_dsl.check.expressions import defined_here
-from nerva_dsl.check.graph import Graph, LayerRequest
-from nerva_dsl.check.initialisers import InitialiserChoice, check_initialiser
+from nerva_dsl.check.forms import FORMS
+from nerva_dsl.check.graph import Graph, Holder, Owner
 from nerva_dsl.check.report import Report
-from nerva_dsl.check.terms import (
-    UNKNOWN,
-    Constant,
-    Scalar,
-    Term,
-    Unknown,
-    describe,
-    is_constant,
-    is_number,
-)
+from nerva_dsl.check.terms import UNKNOWN, Scalar, Term, Unknown, describe, is_constant
 from nerva_dsl.errors import Note
 from nerva_dsl.source import Span
 
 MAX_SIZE = 2**31 - 1
 
-SETTINGS = ("batch", "epochs", "optimizer", "learning_rate", "seed", "shuffle", "precision")
+SETTINGS = (
+    "batch",
+    "epochs",
+    "optimizer",
+    "learning_rate",
+    "seed",
+    "shuffle",
+    "weight_decay",
+    "clip_norm",
+    "precision",
+)
 """The keys of `train`."""
 
 
@@ -48,16 +45,16 @@ class ValueEvaluator(BodyEvaluator):
         report: gets every error.
         scope: the file's names so far.
         graph: gets the values.
-        binding: what the value is bound to; layers get their names from it.
+        owner: what the parameters in it are named after.
         target: whether the target may be read.
     """
 
     def __init__(
-        self, report: Report, scope: Scope, graph: Graph, binding: str, *, target: bool = False
+        self, report: Report, scope: Scope, graph: Graph, owner: Owner, *, target: bool = False
     ) -> None:
         super().__init__(report, scope, "value", {})
         self.graph = graph
-        self.binding = binding
+        self.owner = owner
         self.target = target
         self.constants = ConstantEvaluator(report, scope)
 
@@ -82,11 +79,12 @@ class ValueEvaluator(BodyEvaluator):
         return self.graph.value(term, node.span)
 
     def _instead(self, node: syntax.Expression, term: Term) -> str:
-        if self.binding in ("output", "loss") or not is_constant(term):
+        name = self.owner.name
+        if name in ("output", "loss") or not is_constant(term):
             return ""
-        if self.binding in SETTINGS:
+        if name in SETTINGS:
             return "settings of the training stand in `train { }`"
-        return f"constants are defined with `let {self.binding} = {node.span.text}`"
+        return f"constants are defined with `let {name} = {node.span.text}`"
 
     def name(self, node: syntax.Name) -> Term:
         """A value or constant of the file."""
@@ -96,7 +94,7 @@ class ValueEvaluator(BodyEvaluator):
         if symbol.kind == "target" and not self.target:
             return self.report.error(
                 "N0213",
-                f"`{node.text}` is the target, which only the loss may read",
+                f"`{node.text}` is the target, which only the loss and metrics may read",
                 node.span,
                 notes=[Note(symbol.span, "declared here")],
                 help="a prediction is made without knowing the target",
@@ -104,17 +102,14 @@ class ValueEvaluator(BodyEvaluator):
         return symbol.term
 
     def foreign_call(self, node: syntax.Call) -> Term:
-        """`linear`, `normalize`, and names that mean something elsewhere."""
+        """Forms of the graph, and names that mean something elsewhere."""
         name = node.name.text
-        if name == "linear":
-            return self._linear(node)
-        if name == "normalize":
-            return self._normalize(node)
+        form = FORMS.get(name)
+        if form is not None:
+            return form(self, node)
         if name == "len":
             return self.constants.evaluate(node)
-        if name in later.VALUES:
-            return later.not_yet(self.report, later.VALUES, name, node.span)
-        if name in REDUCTIONS | SOFTMAXES:
+        if name in REDUCTIONS:
             return self.report.error(
                 "N0401",
                 f"`{name}` is for the definition of a loss",
@@ -124,7 +119,7 @@ class ValueEvaluator(BodyEvaluator):
         if name in self.scope.losses:
             return self.report.error(
                 "N0217",
-                f"`{name}` is a loss, which stands after `loss =` only",
+                f"`{name}` is a loss, which stands after `loss =` and `metric NAME =` only",
                 node.span,
                 help=f"write `loss = {node.span.text}`",
             )
@@ -142,6 +137,26 @@ class ValueEvaluator(BodyEvaluator):
     def option(self, node: syntax.Expression, what: str) -> Term:
         """An option of a function, which is a constant here."""
         return self.constants.number(node, what)
+
+    def learned(
+        self,
+        node: syntax.Call,
+        function: Function,
+        bound: Mapping[str, syntax.Expression],
+        terms: Mapping[str, Term],
+    ) -> Mapping[str, Term]:
+        """The parameters of this use of a function, which begin as its options say."""
+        options = [option.name for option in function.options if option.learn]
+        if any(isinstance(term, Unknown) for term in terms.values()):
+            return {}
+        holder = Holder("function", self.owner, tuple(options))
+        result: dict[str, Term] = {}
+        for option in options:
+            initial = terms[option]
+            assert isinstance(initial, int | float)
+            value = model.Learned(1, node.span, None, option, float(initial))
+            result[option] = self.graph.add(value, holder)
+        return result
 
     def applied(self, node: syntax.Call, result: Scalar) -> Term:
         """A function's value is a value of its own."""
@@ -195,56 +210,6 @@ class ValueEvaluator(BodyEvaluator):
         x = value.span.text.removeprefix("linear(").split(",")[0]
         return f"linear({x}, {width})" if x.isidentifier() else ""
 
-    def _linear(self, node: syntax.Call) -> Term:
-        given = {argument.name.text: argument for argument in node.arguments if argument.name}
-        postponed = {name: given[name] for name in given if name in later.LINEAR_OPTIONS}
-        for name, argument in postponed.items():
-            later.not_yet(self.report, later.LINEAR_OPTIONS, name, argument.span)
-        if postponed:
-            rest = tuple(
-                a for a in node.arguments if a.name is None or a.name.text not in postponed
-            )
-            node = syntax.Call(node.span, node.name, rest)
-        bound = bind(self.report, node, ("x", "n"), ("density", "bias", "weights"))
-        if bound is None:
-            return UNKNOWN
-        x = self.operand_value(bound["x"])
-        outputs = self.size(bound["n"], "the number of outputs")
-        density, bias = None, True
-        choice: InitialiserChoice | Unknown = InitialiserChoice("xavier")
-        sound = True
-        if "density" in bound:
-            own = check_density(self.constants, bound["density"])
-            sound = not isinstance(own, Unknown)
-            density = None if isinstance(own, Unknown) else own
-        if "bias" in bound:
-            truth = self.constants.constant(bound["bias"])
-            if not isinstance(truth, bool | Unknown):
-                self.report.error(
-                    "N0204", f"`bias` is true or false, not {show(truth)}", bound["bias"].span
-                )
-            bias = truth is True
-        if "weights" in bound:
-            choice = check_initialiser(self.constants, bound["weights"])
-        if x is None or isinstance(outputs, Unknown):
-            return UNKNOWN
-        if isinstance(choice, Unknown):
-            choice = InitialiserChoice("xavier")
-        dense = choice.resolve(x.width, outputs, x.width * outputs)
-        layer = model.Layer(
-            self.binding,
-            x.width,
-            outputs,
-            x.width * outputs,
-            bias,
-            dense,
-            node.span,
-        )
-        where = bound["density"].span if "density" in bound else node.span
-        request = LayerRequest(layer, self.binding, density if sound else 1.0, where, choice)
-        self.graph.requests.append(request)
-        return self.graph.add(model.Linear(outputs, node.span, None, layer, x))
-
     def operand_value(self, node: syntax.Expression) -> model.Value | None:
         """The value that a form such as `linear` works on."""
         term = self.evaluate(node)
@@ -259,47 +224,17 @@ class ValueEvaluator(BodyEvaluator):
             return None
         return self.graph.value(term, node.span)
 
-    def _normalize(self, node: syntax.Call) -> Term:
-        bound = bind(self.report, node, ("x", "mean", "std"))
-        if bound is None:
-            return UNKNOWN
-        x = self.operand_value(bound["x"])
-        mean = self._channels(bound["mean"], "mean")
-        std = self._channels(bound["std"], "std")
-        if x is None or mean is None or std is None:
-            return UNKNOWN
-        sound = True
-        for option, values in (("mean", mean), ("std", std)):
-            if x.width % len(values):
-                sound = False
-                self.report.error(
-                    "N0215",
-                    f"{len(values)} constants cannot cover {x.width} features evenly",
-                    bound[option].span,
-                    help=f"the length of `{option}` divides the number of features",
-                )
-        if any(value <= 0 for value in std):
-            sound = False
-            self.report.error(
-                "N0215", "every `std` is above 0", bound["std"].span, help="it divides the value"
-            )
-        if not sound:
-            return UNKNOWN
-        return self.graph.add(model.Normalize(x.width, node.span, None, x, mean, std))
-
-    def _channels(self, node: syntax.Expression, option: str) -> tuple[float, ...] | None:
-        """The constants of `normalize`: a number or a list of numbers."""
-        value: Constant | Unknown = self.constants.constant(node)
-        if isinstance(value, Unknown):
-            return None
-        items = value if isinstance(value, tuple) else (value,)
-        if not items or not all(is_number(item) for item in items):
-            self.report.error("N0215", f"`{option}` is a number or a list of numbers", node.span)
-            return None
-        return tuple(float(item) for item in items)  # type: ignore[arg-type]
-
     def size(self, node: syntax.Expression, what: str) -> int | Unknown:
         """A number of features: a constant integer from 1 to `MAX_SIZE`."""
+        number = self.integer(node, what)
+        if isinstance(number, Unknown) or 1 <= number <= MAX_SIZE:
+            return number
+        return self.report.error(
+            "N0208", f"{what} is between 1 and {MAX_SIZE}, not {number}", node.span
+        )
+
+    def integer(self, node: syntax.Expression, what: str) -> int | Unknown:
+        """A constant integer."""
         term = self.evaluate(node)
         if isinstance(term, Unknown):
             return UNKNOWN
@@ -309,11 +244,40 @@ class ValueEvaluator(BodyEvaluator):
             return self.report.error(
                 "N0204", f"{what} is a constant integer, not {found}", node.span, help=help_
             )
-        if not 1 <= term <= MAX_SIZE:
-            return self.report.error(
-                "N0208", f"{what} is between 1 and {MAX_SIZE}, not {term}", node.span
-            )
         return term
+
+    def rate(self, node: syntax.Expression, what: str) -> float | Unknown:
+        """A probability of leaving something out: a constant, at least 0 and below 1."""
+        return self.number_where(node, what, "at least 0 and below 1", lambda rate: 0 <= rate < 1)
+
+    def number_where(
+        self,
+        node: syntax.Expression,
+        what: str,
+        condition: str,
+        holds: Callable[[float], bool],
+    ) -> float | Unknown:
+        """A constant number for which a condition holds; `condition` says which."""
+        number = self.constants.number(node, what)
+        if isinstance(number, Unknown):
+            return UNKNOWN
+        if not holds(number):
+            return self.report.error(
+                "N0219",
+                f"{what} is {condition}, not {show(number)}",
+                node.span,
+                help=f"for {show(number)} % write {show(number / 100)}"
+                if 1 < number < 100 and holds(number / 100)
+                else "",
+            )
+        return float(number)
+
+    def width_fits(self, width: int, span: Span) -> bool:
+        """Report a width that no value can have."""
+        if width <= MAX_SIZE:
+            return True
+        self.report.error("N0208", f"at most {MAX_SIZE} features, not {width}", span)
+        return False
 
 
 def _shown(node: syntax.Expression) -> str:

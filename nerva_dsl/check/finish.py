@@ -1,0 +1,57 @@
+"""The last step of checking: what needs the whole file, and the checked model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nerva_dsl import model
+from nerva_dsl.check.graph import reachable, with_slope
+from nerva_dsl.check.report import Report
+from nerva_dsl.check.settings import Training
+from nerva_dsl.check.terms import Symbol
+from nerva_dsl.errors import Note
+
+_TRAINED = (model.Linear, model.BatchNorm, model.Learned)
+
+
+def check_learning(report: Report, loss: model.Value) -> None:
+    """Report a loss that no parameter can make smaller."""
+    if any(isinstance(value, _TRAINED) for value in reachable([loss], with_slope)):
+        return
+    if any(isinstance(value, _TRAINED) for value in reachable([loss])):
+        message = "the loss has the same value for all near weights"
+        help_ = "`sign`, `floor` and comparisons have no slope: use smooth functions"
+    else:
+        message, help_ = "the loss depends on no `linear`", ""
+    report.error("N0214", f"{message}, so there is nothing to learn", loss.span, help=help_)
+
+
+def check_batch(report: Report, training: Training, values: Iterable[model.Value]) -> None:
+    """Report a batch normalisation over a batch of one sample, whose variance is always 0."""
+    norms = [value for value in values if isinstance(value, model.BatchNorm)]
+    if training.batch > 1 or not norms:
+        return
+    report.error(
+        "N0503",
+        "`batch_norm` needs batches of at least 2 samples",
+        training.places["batch"],
+        notes=[Note(norms[0].span, "used here")],
+        help="one sample by itself has no variance",
+    )
+
+
+def warn_unused(
+    report: Report,
+    bindings: dict[str, model.Value],
+    symbols: dict[str, Symbol],
+    done: dict[model.Value, model.Value],
+) -> None:
+    """Warn of named values that are not part of the model."""
+    for bound, value in bindings.items():
+        if value not in done:
+            report.warning(
+                "N0250",
+                f"`{bound}` reaches neither the loss, the output nor a metric",
+                symbols[bound].span,
+                help="it is left out of the model",
+            )

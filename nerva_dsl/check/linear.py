@@ -1,0 +1,84 @@
+"""`linear(x, n, …)`: a dense or sparse layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nerva_dsl import model, syntax
+from nerva_dsl.check import later
+from nerva_dsl.check.arguments import bind
+from nerva_dsl.check.constants import show
+from nerva_dsl.check.densities import check_density
+from nerva_dsl.check.graph import Holder, LayerRequest
+from nerva_dsl.check.initialisers import InitialiserChoice, check_initialiser
+from nerva_dsl.check.rules import choose_rule
+from nerva_dsl.check.terms import UNKNOWN, Term, Unknown
+
+if TYPE_CHECKING:
+    from nerva_dsl.check.values import ValueEvaluator
+
+OPTIONS = ("density", "bias", "weights", "drop_connect", "optimizer", "regrow", "pattern")
+"""The options of `linear`, in order."""
+
+
+def linear(evaluator: ValueEvaluator, node: syntax.Call) -> Term:
+    """Check a `linear` and all of its options."""
+    report, constants = evaluator.report, evaluator.constants
+    bound = bind(report, node, ("x", "n"), OPTIONS)
+    if bound is None:
+        return UNKNOWN
+    x = evaluator.operand_value(bound["x"])
+    outputs = evaluator.size(bound["n"], "the number of outputs")
+    density: float | Unknown | None = None
+    choice: InitialiserChoice | Unknown = InitialiserChoice("xavier")
+    drop_connect: float | Unknown = 0.0
+    rule = None
+    if "density" in bound:
+        density = check_density(constants, bound["density"])
+    bias = _truth(evaluator, bound, "bias")
+    if "weights" in bound:
+        choice = check_initialiser(constants, bound["weights"])
+    if "drop_connect" in bound:
+        drop_connect = evaluator.rate(bound["drop_connect"], "`drop_connect`")
+    if "optimizer" in bound:
+        rule = choose_rule(report, evaluator.scope, bound["optimizer"], constants)
+    regrow = _truth(evaluator, bound, "regrow")
+    if "pattern" in bound:
+        later.not_yet(report, later.LINEAR_OPTIONS, "pattern", bound["pattern"].span)
+    if x is None or isinstance(outputs, Unknown):
+        return UNKNOWN
+    if isinstance(choice, Unknown):
+        choice = InitialiserChoice("xavier")
+    every = x.width * outputs
+    layer = model.Layer(
+        name="",
+        inputs=x.width,
+        outputs=outputs,
+        nnz=every,
+        bias=bias,
+        initialiser=choice.resolve(x.width, outputs, every),
+        span=node.span,
+        drop_connect=0.0 if isinstance(drop_connect, Unknown) else drop_connect,
+        regrow=regrow,
+    )
+    # A density that is wrong has been reported; without one of its own the layer would be spread.
+    own = 1.0 if isinstance(density, Unknown) else density
+    where = bound["density"].span if "density" in bound else node.span
+    evaluator.graph.requests[layer] = LayerRequest(layer, own, where, choice, rule)
+    parts = ("weight", "bias") if bias else ("weight",)
+    return evaluator.graph.add(
+        model.Linear(outputs, node.span, None, layer, x),
+        Holder("linear", evaluator.owner, parts),
+    )
+
+
+def _truth(evaluator: ValueEvaluator, bound: dict[str, syntax.Expression], option: str) -> bool:
+    """An option that is true or false, and true if it is not given."""
+    if option not in bound:
+        return True
+    truth = evaluator.constants.constant(bound[option])
+    if not isinstance(truth, bool | Unknown):
+        evaluator.report.error(
+            "N0204", f"`{option}` is true or false, not {show(truth)}", bound[option].span
+        )
+    return truth is True
