@@ -144,10 +144,10 @@ class Body:
             self.row_lines.append(f"const real {local} = {table}[{index}];")
             return local
         if name in self.memory.weights:
-            suffix = name.rsplit(".", 1)[-1]
+            suffix = _last_word(name)
             return f"{self._pointer(value, suffix, 'const real *')}[{self.index}]"
         if not value.type.batched:
-            suffix = name.removesuffix(".grad").rsplit(".", 1)[-1]
+            suffix = _last_word(name)
             pointer = self._pointer(value, suffix, "const real *")
             local = self.statements.fresh(f"{suffix}_value")
             row = "0" if value.type.shape == (1, 1) else "row"
@@ -172,6 +172,12 @@ class Body:
             local = self._rows[pointer] = self.statements.fresh(f"{pointer}_row")
             self.row_lines.append(f"{kind}const {local} = {offset};")
         return self._rows[pointer]
+
+
+def _last_word(name: str) -> str:
+    """What a value is, of a name such as `h1.bias.grad.2`: `bias`."""
+    words = [word for word in name.split(".") if not word.isdigit() and word != "grad"]
+    return words[-1] if words else "input"
 
 
 def results_of(group: Group) -> set[str]:

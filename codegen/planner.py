@@ -256,6 +256,7 @@ def _gradient_results(program: Program, graph: Graph) -> dict[str, int]:
 def _watches(program: Program) -> tuple[Watch, ...]:
     """Results of the layers that still lie in the arena when the loss of a step is known."""
     graph = program.graph("step")
+    shaped = patterns(program, graph)
     weights = [p.value.name for p in program.parameters if p.value.name.endswith(".weight")]
     lives = lifetimes(graph)
     losses = {value.name for _, value in graph.results}
@@ -263,7 +264,11 @@ def _watches(program: Program) -> tuple[Watch, ...]:
     known = max(g.phase for g in groups if {v.name for v in g.results} & losses)
     buffers = {buffer.value.name: buffer for buffer in graph.buffers}
     return tuple(
-        Watch(weights.index(head.weight.name), buffers[value.name].offset, buffers[value.name].size)
+        Watch(
+            weights.index(shaped[head.weight.name].name),
+            buffers[value.name].offset,
+            buffers[value.name].size,
+        )
         for group in groups
         if isinstance(head := group.body[0], Product)
         for value in group.results

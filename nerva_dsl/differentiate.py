@@ -265,8 +265,8 @@ class _Backward:
         origin: tuple[Place, ...],
         name: str | None = None,
     ) -> Value:
-        rows: Dim = 1 if axis == "features" else x.type.shape[0]
-        shape: tuple[Dim, Dim] = (rows, "B" if axis == "features" else 1)
+        rows, columns = x.type.shape
+        shape: tuple[Dim, Dim] = (1, columns) if axis == "features" else (rows, 1)
         result = self._fresh(Value(name or x.name, x.type), Type(x.type.element, shape))
         self.operations.append(Reduce((result,), origin, "sum", axis, x))
         return result

@@ -93,11 +93,11 @@ class ChooseKernels:
     ) -> tuple[str, str]:
         """MKL's kernel for a product, or the generated one."""
         name, faster = _MKL_KERNELS[kernel]
-        if group.operands[0].name not in parameters and "spmm" in kernel:
-            return kernel, f"{reason}; MKL's handles know the weights, and here are masked ones"
         weight = group.operands[0].type
         if self.backend == "native":
             return kernel, reason
+        if group.operands[0].name not in parameters and "spmm" in kernel:
+            return kernel, f"{reason}; MKL's handles know the weights, and here are masked ones"
         if weight.rows * weight.columns > _MOST_MKL_NUMBERS and "gemm" in kernel:
             return kernel, f"{reason}; too large for MKL's 32-bit interface"
         if self.backend == "mkl":

@@ -79,11 +79,13 @@ class _Draft:
 
 
 def _fuse(graph: Graph, weights: Collection[str]) -> Graph:
-    before_results = _needed(graph)
+    before_results, bound = _needed(graph), _bound_to_sums(graph)
     drafts: list[_Draft] = []
     home: dict[str, int] = {}  # the draft that defines a value
     for operation in graph.operations:
         kind = domain(operation, weights)
+        if kind is Domain.ELEMENTWISE and operation.result.name in bound:
+            kind = Domain.FEATUREWISE
         latest = max((home.get(v.name, -1) for v in operation.operands), default=-1)
         index = next(_candidates(operation, kind, latest, drafts, before_results), len(drafts))
         if index == len(drafts):
@@ -94,7 +96,6 @@ def _fuse(graph: Graph, weights: Collection[str]) -> Graph:
             draft.domain = kind
         home.update((value.name, index) for value in operation.results)
     results = {value.name for _, value in graph.results}
-    drafts = _merge(_pull(drafts, results), before_results)
     drafts = _sink(drafts, results)
     readers = _readers(drafts)
     for draft in drafts:
@@ -124,6 +125,41 @@ def _needed(graph: Graph) -> set[str]:
         if any(value.name in needed for value in operation.results):
             needed.update(value.name for value in operation.operands)
     return needed
+
+
+def _bound_to_sums(graph: Graph) -> set[str]:
+    """The activations that belong into the loops of sums over the batch.
+
+    They wait for such a sum, or nothing else reads them: products that are summed at once, as in
+    the gradients of a batch normalisation, are then never stored.
+    """
+    computed = {value.name for op in graph.operations for value in op.results}
+    readers: defaultdict[str, list[Operation]] = defaultdict(list)
+    for operation in graph.operations:
+        for value in operation.operands:
+            readers[value.name].append(operation)
+    results = {value.name for _, value in graph.results}
+    bound: set[str] = set()
+    for operation in reversed(graph.operations):
+        if not isinstance(operation, Map) or not operation.result.type.batched:
+            continue
+        result = operation.result
+        waits = any(
+            value.name in computed and value.type.shape == (result.type.rows, 1)
+            for value in operation.inputs
+        )
+        summed = result.name not in results and all(
+            (isinstance(reader, Reduce) and reader.axis == "batch")
+            or (
+                isinstance(reader, Map)
+                and reader.result.name in bound
+                and reader.result.type.shape == result.type.shape
+            )
+            for reader in readers[result.name]
+        )
+        if waits or (summed and readers[result.name]):
+            bound.add(result.name)
+    return bound
 
 
 def _candidates(
@@ -194,72 +230,6 @@ def _readers(drafts: Iterable[_Draft]) -> dict[str, set[int]]:
             for value in operation.operands:
                 readers[value.name].add(id(draft))
     return readers
-
-
-def _pull(drafts: list[_Draft], results: set[str]) -> list[_Draft]:
-    """Move elementwise operations to the featurewise draft that alone reads them.
-
-    Only where that leaves their old draft with less to store: products that are summed at once, as
-    in the gradients of a batch normalisation.
-    """
-    readers = _readers(drafts)
-    by_id = {id(draft): draft for draft in drafts}
-    for draft in drafts:
-        if draft.domain not in (Domain.PRODUCT, Domain.GATHER, Domain.ELEMENTWISE):
-            continue
-        for operation in reversed(draft.body):
-            name = operation.results[0].name
-            alone = readers[name]
-            if not isinstance(operation, Map) or name in results or len(alone) != 1:
-                continue
-            target = by_id[next(iter(alone))]
-            if target is draft or target.domain is not Domain.FEATUREWISE:
-                continue
-            inner = {v.name for v in operation.operands} & draft.defined
-            stored = all(readers[v] - {id(draft)} or v in results for v in inner)
-            if stored and operation.result.type.rows == target.rows:
-                draft.body = [other for other in draft.body if other is not operation]
-                draft.defined.discard(name)
-                target.add(operation, first=True)
-                for operand in operation.operands:
-                    readers[operand.name].add(id(target))
-                    if all(operand not in other.operands for other in draft.body):
-                        readers[operand.name].discard(id(draft))
-    return [draft for draft in drafts if draft.body]
-
-
-def _merge(drafts: list[_Draft], before_results: set[str]) -> list[_Draft]:
-    """Join featurewise drafts that read the same activation, where nothing between hinders it."""
-    home = {name: index for index, draft in enumerate(drafts) for name in draft.defined}
-    first_readers: defaultdict[str, list[int]] = defaultdict(list)
-    kept: list[_Draft] = []
-    for index, draft in enumerate(drafts):
-        if draft.domain is not Domain.FEATUREWISE:
-            kept.append(draft)
-            continue
-        reads = draft.reads
-        latest = max((home.get(name, -1) for name in reads), default=-1)
-        into = next(
-            (
-                earlier
-                for name in sorted(reads)
-                for earlier in first_readers[name]
-                if earlier > latest
-                and drafts[earlier].rows == draft.rows
-                and not (draft.updates and drafts[earlier].defined & before_results)
-            ),
-            None,
-        )
-        if into is None:
-            kept.append(draft)
-            for name in reads:
-                if name in home:
-                    first_readers[name].append(index)
-            continue
-        for operation in draft.body:
-            drafts[into].add(operation)
-        home.update((name, into) for name in draft.defined)
-    return kept
 
 
 def _sink(drafts: list[_Draft], results: set[str]) -> list[_Draft]:
