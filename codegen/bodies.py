@@ -21,11 +21,27 @@ class Memory:
         arena: offsets of the graph's stored activations, by name.
         arrays: enumerators of the parameters, by name.
         tables: name and rows a number of the constant columns, by name.
+        results: numbers of the caller's arrays that take what he wants, by name.
+        weights: the parameter whose positions a weight-shaped value has, by name.
     """
 
     arena: Mapping[str, int]
     arrays: Mapping[str, str]
     tables: Mapping[str, tuple[str, int]]
+    results: Mapping[str, int]
+    weights: Mapping[str, str]
+
+    def address(self, value: Value) -> str:
+        """Where the numbers of a value begin."""
+        if value.name in self.arrays:
+            return f"model->arrays[{self.arrays[value.name]}].value"
+        if value.name in self.results:
+            return f"gradients[{self.results[value.name]}]"
+        return f"arena + {self.arena[value.name]}"
+
+    def array(self, value: Value) -> str:
+        """The parameter that a weight-shaped value belongs to, or a parameter itself."""
+        return f"&model->arrays[{self.arrays[self.weights.get(value.name, value.name)]}]"
 
 
 @dataclass
@@ -35,7 +51,8 @@ class Body:
     Attributes:
         memory: where outer values are found.
         statements: declarations of the inner loop.
-        index: the C name of the position within a tile: `column` or `lane`.
+        index: the C name of the position: `column` or `lane` of a row, `q` of a weight.
+        start: what is added to the place of a row; empty in loops over whole rows.
         row_lines: declarations once a row.
         arguments: the kernel's parameters so far.
         actual: what they are called with.
@@ -44,11 +61,13 @@ class Body:
     memory: Memory
     statements: Statements
     index: str
+    start: str = "start"
     row_lines: list[str] = field(default_factory=list)
     arguments: list[Argument] = field(default_factory=list)
     actual: list[str] = field(default_factory=list)
     _local: dict[str, str] = field(default_factory=dict)  # C expression of each value at hand
     _kept: dict[str, str] = field(default_factory=dict)  # those that outlast a loop
+    _located: dict[str, str] = field(default_factory=dict)  # those that lie in memory
     _rows: dict[str, str] = field(default_factory=dict)  # the current row of each pointer
     _pointers: dict[str, str] = field(default_factory=dict)
 
@@ -63,7 +82,7 @@ class Body:
     def read(self, value: Value) -> str:
         """A value at the current position: computed here, or found in memory."""
         if value.name not in self._local:
-            self._local[value.name] = self._outer(value)
+            self._located[value.name] = self._local[value.name] = self._outer(value)
         return self._local[value.name]
 
     def knows(self, value: Value) -> bool:
@@ -73,8 +92,12 @@ class Body:
     def forget_rows(self) -> None:
         """Begin another loop: rows of outer arrays are to be located anew."""
         self.row_lines = []
-        self._rows = {}
+        self._rows, self._located = {}, {}
         self._local = dict(self._kept)
+
+    def forget_values(self) -> None:
+        """Begin another loop over the same row: what was computed in the last is out of scope."""
+        self._local = self._located | self._kept
 
     def compute(self, operation: Map) -> str:
         """Declare the result of an elementwise operation; returns its C name."""
@@ -95,9 +118,18 @@ class Body:
         return substitute(operation.expression, names)
 
     def target(self, value: Value, label: str) -> str:
-        """The place of the current row of a result in memory."""
+        """The place of the current row of a result in memory; of a weight's or column's, all."""
         pointer = self._pointer(value, f"to_{word(label)}", "real *")
-        return self._row(value, pointer, "real *")
+        return self._row(value, pointer, "real *") if value.type.batched else pointer
+
+    def parameter(self, value: Value) -> str:
+        """The argument through which a parameter is reached with its optimizer state."""
+        key = f"{value.name} array"
+        if key not in self._pointers:
+            self._pointers[key] = self.statements.fresh(value.name.rsplit(".", 1)[-1])
+            self.arguments.append(Argument("Array *", self._pointers[key]))
+            self.actual.append(self.memory.array(value))
+        return self._pointers[key]
 
     def argument(self, value: Value) -> str:
         """The argument through which an array that was read or stored is reached."""
@@ -111,11 +143,15 @@ class Body:
             index = "row" if repeat == 1 else f"row / {repeat}"
             self.row_lines.append(f"const real {local} = {table}[{index}];")
             return local
-        if name in self.memory.arrays:
-            suffix = name.rsplit(".", 1)[-1]
+        if name in self.memory.weights:
+            suffix = _last_word(name)
+            return f"{self._pointer(value, suffix, 'const real *')}[{self.index}]"
+        if not value.type.batched:
+            suffix = _last_word(name)
             pointer = self._pointer(value, suffix, "const real *")
             local = self.statements.fresh(f"{suffix}_value")
-            self.row_lines.append(f"const real {local} = {pointer}[row];")
+            row = "0" if value.type.shape == (1, 1) else "row"
+            self.row_lines.append(f"const real {local} = {pointer}[{row}];")
             return local
         pointer = self._pointer(value, "input", "const real *")
         return f"{self._row(value, pointer, 'const real *')}[{self.index}]"
@@ -126,20 +162,22 @@ class Body:
             pointer = self.statements.fresh(name)
             self._pointers[value.name] = pointer
             self.arguments.append(Argument(f"{kind}restrict", pointer))
-            self.actual.append(self._address(value))
+            self.actual.append(self.memory.address(value))
         return self._pointers[value.name]
-
-    def _address(self, value: Value) -> str:
-        if value.name in self.memory.arrays:
-            return f"model->arrays[{self.memory.arrays[value.name]}].value"
-        return f"arena + {self.memory.arena[value.name]}"
 
     def _row(self, value: Value, pointer: str, kind: str) -> str:
         if pointer not in self._rows:
-            offset = "start" if value.type.rows == 1 else "row * STRIDE + start"
+            terms = [] if value.type.rows == 1 else ["row * STRIDE"]
+            offset = " + ".join([pointer, *terms, *([self.start] if self.start else [])])
             local = self._rows[pointer] = self.statements.fresh(f"{pointer}_row")
-            self.row_lines.append(f"{kind}const {local} = {pointer} + {offset};")
+            self.row_lines.append(f"{kind}const {local} = {offset};")
         return self._rows[pointer]
+
+
+def _last_word(name: str) -> str:
+    """What a value is, of a name such as `h1.bias.grad.2`: `bias`."""
+    words = [word for word in name.split(".") if not word.isdigit() and word != "grad"]
+    return words[-1] if words else "input"
 
 
 def results_of(group: Group) -> set[str]:

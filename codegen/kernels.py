@@ -6,34 +6,38 @@ Each family has one function here, named in `FAMILIES` as in the pass that choos
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nerva_dsl.codegen.bodies import Body, Memory, results_of
-from nerva_dsl.codegen.c_expression import Statements
+from nerva_dsl.codegen.c_expression import Statements, number
+from nerva_dsl.codegen.featurewise import UpdateLine, featurewise_sweeps
 from nerva_dsl.codegen.names import RESERVED, Names
 from nerva_dsl.codegen.plan import (
     Argument,
     Call,
     Epilogue,
-    Gradient,
     Input,
     Kernel,
     Store,
 )
 from nerva_dsl.codegen.samplewise import samplewise_loops
 from nerva_dsl.ir.operations import (
+    Bernoulli,
+    Concat,
     Group,
     Load,
     Map,
     Operation,
     Product,
     Reduce,
+    RowSquares,
     TransposedProduct,
     Update,
     WeightGradient,
 )
 from nerva_dsl.ir.types import Value
 from nerva_dsl.passes.choose_kernels import MKL_PREFIX
+from nerva_dsl.runtime import masks
 
 _ELEMENTS = {"uint8": "uint8_t", "int32": "int32_t", "float32": "real", "float64": "real"}
 
@@ -54,7 +58,8 @@ class Context:
         updates: names of the update functions, by rule.
         states: names of the optimizer's states, by rule.
         mirrored: names of the weights that keep a transposed copy.
-        results: position among the parameters of each gradient that the caller wants, by value.
+        by_columns: where the numbers by columns of a stored weight begin behind those by rows, by
+            name.
     """
 
     precision: str
@@ -63,11 +68,15 @@ class Context:
     updates: Mapping[str, str]
     states: Mapping[str, tuple[str, ...]]
     mirrored: frozenset[str]
-    results: Mapping[str, int]
+    by_columns: Mapping[str, int]
 
 
-def make_kernel(group: Group, context: Context) -> tuple[Kernel, Call]:
-    """The kernel of a group, without a name yet, and its call."""
+Made = tuple[Kernel, tuple[Call, ...]]
+"""A kernel without a name yet, and its calls."""
+
+
+def make_kernel(group: Group, context: Context) -> Made | None:
+    """The kernel of a group; None if there is nothing to compute."""
     return FAMILIES[group.kernel](group, context)
 
 
@@ -77,16 +86,23 @@ def _finish(
     head: list[tuple[Argument, str]],
     body: Body | None = None,
     **details: object,
-) -> tuple[Kernel, Call]:
+) -> Made:
     arguments = [argument for argument, _ in head] + (body.arguments if body else [])
     actual = [text for _, text in head] + (body.actual if body else [])
-    if body is not None:
-        arguments, actual = [*arguments, _COUNT], [*actual, "count"]
     kernel = Kernel("", template, _describe(group), tuple(arguments), **details)  # type: ignore[arg-type]
+    if body is not None and (kernel.epilogue or kernel.loops or _counts(kernel)):
+        kernel = replace(kernel, arguments=(*kernel.arguments, _COUNT))
+        actual.append("count")
     outcome = ", ".join(value.name for value in group.results) or ", ".join(
         part.parameter.name for part in group.body if isinstance(part, Update)
     )
-    return kernel, Call("", tuple(actual), outcome)
+    return kernel, (Call("", tuple(actual), outcome),)
+
+
+def _counts(kernel: Kernel) -> bool:
+    """Whether a kernel needs to know how many samples there are."""
+    inner = (line for sweep in kernel.sweeps for line in (*sweep.lines, *sweep.after))
+    return any("count" in line for line in (*kernel.lines, *kernel.row_lines, *inner))
 
 
 def _epilogue(
@@ -112,14 +128,14 @@ def _epilogue(
     return body, Epilogue(tuple(body.row_lines), tuple(body.statements.lines()), stores)
 
 
-def _product(template: str) -> Callable[[Group, Context], tuple[Kernel, Call]]:
+def _product(template: str) -> Callable[[Group, Context], Made]:
     """A product and what rides on it.
 
     MKL writes it to the first result's place, where the epilogue finds it; a generated one hands it
     over in registers.
     """
 
-    def make(group: Group, context: Context) -> tuple[Kernel, Call]:
+    def make(group: Group, context: Context) -> Made:
         head = group.body[0]
         match head:
             case Product(weight=weight, x=x) | TransposedProduct(weight=weight, dz=x):
@@ -128,19 +144,32 @@ def _product(template: str) -> Callable[[Group, Context], tuple[Kernel, Call]]:
                 raise TypeError(f"{template} cannot begin with {type(head).__name__}")
         body, epilogue = _epilogue(group, context, head.result, "sum[column]")
         given = [
-            (Argument("const Array *", "weight"), _array(weight, context)),
-            (Argument("const real *restrict", operand), f"arena + {context.memory.arena[x.name]}"),
+            (Argument("const Array *", "weight"), context.memory.array(weight)),
+            (Argument("const real *restrict", "value"), _values(weight, context, template)),
+            (Argument("const real *restrict", operand), context.memory.address(x)),
         ]
         if not template.startswith(MKL_PREFIX):
             return _finish(template, group, given, body, epilogue=epilogue)
-        given.append((Argument("Run *", "run"), "run"))
+        if "spmm" in template:  # MKL's handles know where the values are
+            del given[1]
+            given.append((Argument("Run *", "run"), "run"))
         product = body.argument(group.results[0])
         return _finish(template, group, given, body, epilogue=epilogue, product=product)
 
     return make
 
 
-def _elementwise(group: Group, context: Context) -> tuple[Kernel, Call]:
+def _values(weight: Value, context: Context, template: str) -> str:
+    """Where a product finds the numbers of a weight: by rows, or by columns."""
+    address = context.memory.address(weight)
+    if template != "spmm_transposed":
+        return address
+    if weight.name in context.by_columns:
+        return f"{address} + {context.by_columns[weight.name]}"
+    return address.removesuffix("value") + "transposed"
+
+
+def _elementwise(group: Group, context: Context) -> Made:
     if not all(value.type.batched for value in group.results):
         raise TypeError("an elementwise kernel computes batched values only")
     body, epilogue = _epilogue(group, context, None, "")
@@ -150,7 +179,7 @@ def _elementwise(group: Group, context: Context) -> tuple[Kernel, Call]:
     )
 
 
-def _gather(group: Group, context: Context) -> tuple[Kernel, Call]:
+def _gather(group: Group, context: Context) -> Made:
     head = group.body[0]
     if not isinstance(head, Load):
         raise TypeError("a gather begins with a load")
@@ -167,52 +196,225 @@ def _gather(group: Group, context: Context) -> tuple[Kernel, Call]:
     return _finish("gather", group, given, body, input=read, epilogue=epilogue)
 
 
-def _samplewise(group: Group, context: Context) -> tuple[Kernel, Call]:
+def _samplewise(group: Group, context: Context) -> Made:
     body = Body(context.memory, Statements(context.precision, Names(_ROW_NAMES)), "lane")
     loops = samplewise_loops(group, body)
     return _finish("samplewise", group, [], body, loops=loops)
 
 
-def _gradient(template: str) -> Callable[[Group, Context], tuple[Kernel, Call]]:
-    def make(group: Group, context: Context) -> tuple[Kernel, Call]:
+def _featurewise(group: Group, context: Context) -> Made:
+    names = Names(_ROW_NAMES | {"rows", "lr", "step"})
+    body = Body(context.memory, Statements(context.precision, names), "column", start="")
+    row_lines, sweeps = featurewise_sweeps(group, body, _update_lines(context))
+    head = group.body[0]
+    match head:
+        case Reduce(x=x):
+            rows = x.type.rows
+        case Update(parameter=parameter):
+            rows = parameter.type.rows
+        case _:
+            rows = head.result.type.rows
+    given = [(Argument("int64_t", "rows"), str(rows))]
+    return _finish(
+        "featurewise",
+        group,
+        [*given, *_rates(group)],
+        body,
+        row_lines=row_lines,
+        sweeps=sweeps,
+        label=_label(group),
+    )
+
+
+def _scalar(group: Group, context: Context) -> Made:
+    """Sums of columns, and single numbers, by one thread."""
+    names = Names(_ROW_NAMES | {"rows", "lr", "step"})
+    body = Body(context.memory, Statements(context.precision, names), "row", start="")
+    update_lines = _update_lines(context)
+    given: list[tuple[Argument, str]] = []
+    lines: list[str] = []
+    stored = results_of(group)
+    for operation in group.body:
+        match operation:
+            case Reduce(x=x, kind="sum", result=result):
+                source, rows = names.fresh("column"), names.fresh("rows_of")
+                given.append((Argument("const real *restrict", source), body.memory.address(x)))
+                given.append((Argument("int64_t", rows), str(x.type.rows)))
+                name = names.fresh("sum_of")
+                lines.append(f"real {name} = 0;")
+                lines.append(f"for (int64_t row = 0; row < {rows}; row++) {name} += {source}[row];")
+                body.define(result, name)
+            case Map(result=result):
+                body.statements = Statements(context.precision, names)
+                before = len(body.row_lines)
+                name = body.compute(operation)
+                lines += [*body.row_lines[before:], *body.statements.lines()]
+            case Update(gradient=gradient):
+                before = len(body.row_lines)
+                value = body.read(gradient)
+                lines += body.row_lines[before:]
+                lines += update_lines(operation, value, "0", body)
+                continue
+            case _:
+                raise TypeError(f"{type(operation).__name__} is not a single number")
+        if result.name in stored:
+            lines.append(f"*{body.target(result, 'result')} = {body.read(result)};")
+    return _finish(
+        "scalar",
+        group,
+        [*given, *_rates(group)],
+        body,
+        lines=tuple(lines),
+        label=_label(group),
+    )
+
+
+def _weights(template: str) -> Callable[[Group, Context], Made]:
+    """What is done with each weight: the gradient at it, elementwise operations, the update."""
+
+    def make(group: Group, context: Context) -> Made:
         head = group.body[0]
-        updates = [part for part in group.body if isinstance(part, Update)]
-        if len(updates) > 1:
-            raise TypeError("a gradient updates one parameter")
-        update = updates[0] if updates else None
+        names = Names(_ROW_NAMES | {"g", "q", "dz", "x", "weight", "lr", "step", "tile"})
+        body = Body(context.memory, Statements(context.precision, names), "q")
         given: list[tuple[Argument, str]] = []
-        place = context.memory.arena
         match head:
             case WeightGradient(weight=weight, dz=dz, x=x):
-                given.append((Argument("Array *", "weight"), _array(weight, context)))
+                given.append((Argument("Array *", "weight"), context.memory.array(weight)))
                 for value, name in ((dz, "dz"), (x, "x")):
-                    text = f"arena + {place[value.name]}"
-                    given.append((Argument("const real *restrict", name), text))
-            case Reduce(x=x):
-                if update is not None:
-                    array = _array(update.parameter, context)
-                    given.append((Argument("Array *", "vector"), array))
-                else:
-                    given.append((Argument("int64_t", "rows"), str(x.type.rows)))
-                given.append((Argument("const real *restrict", "x"), f"arena + {place[x.name]}"))
-            case _:
-                raise TypeError(f"{template} cannot begin with {type(head).__name__}")
-        if update is None:
-            target = f"gradients[{context.results[head.result.name]}]"
-            given.append((Argument("real *restrict", "gradient"), target))
-            return _finish(template, group, given, gradient=Gradient("", (), mirrored=False))
-        given += [(Argument("real", name), f"run->{name}") for name in ("lr", "step")]
-        states = tuple(range(len(context.states[update.rule])))
-        detail = Gradient(
-            context.updates[update.rule], states, update.parameter.name in context.mirrored
+                    address = context.memory.address(value)
+                    given.append((Argument("const real *restrict", name), address))
+                body.define(head.result, "g")
+            case Map(result=result):
+                given.append((Argument("Array *", "weight"), context.memory.array(result)))
+            case Update(parameter=parameter):
+                given.append((Argument("Array *", "weight"), context.memory.array(parameter)))
+        lines = _weight_lines(group, body, context)
+        return _finish(
+            template,
+            group,
+            [*given, *_rates(group)],
+            body,
+            row_lines=tuple(body.row_lines),
+            lines=lines,
+            label=_label(group),
         )
-        return _finish(template, group, given, gradient=detail)
 
     return make
 
 
-def _array(value: Value, context: Context) -> str:
-    return f"&model->arrays[{context.memory.arrays[value.name]}]"
+def _weight_lines(group: Group, body: Body, context: Context) -> tuple[str, ...]:
+    stored = results_of(group)
+    tail: list[str] = []
+    for operation in group.body:
+        if isinstance(operation, Map):
+            body.compute(operation)
+    for operation in group.body:
+        if isinstance(operation, Update):
+            tail += _applied(context, operation, "weight", "q", body.read(operation.gradient))
+        for value in operation.results:
+            if value.name in stored:
+                target = body.target(value, "gradient" if operation is group.body[0] else "result")
+                tail.append(f"{target}[q] = {body.read(value)};")
+                if value.name in context.by_columns:
+                    place = f"{context.by_columns[value.name]} + weight->position[q]"
+                    tail.append(f"{target}[{place}] = {body.read(value)};")
+    return (*body.statements.lines(), *tail)
+
+
+def _row_squares(group: Group, context: Context) -> Made:
+    head = group.body[0]
+    if not isinstance(head, RowSquares):
+        raise TypeError("row_squares begins with squares")
+    given = [
+        (Argument("const Array *", "weight"), context.memory.array(head.x)),
+        (Argument("const real *restrict", "x"), context.memory.address(head.x)),
+        (Argument("real *restrict", "squares"), context.memory.address(head.result)),
+    ]
+    return _finish("row_squares", group, given)
+
+
+def _mask(template: str) -> Callable[[Group, Context], Made]:
+    """The random numbers of a mask."""
+
+    def make(group: Group, context: Context) -> Made:
+        head = group.body[0]
+        if not isinstance(head, Bernoulli):
+            raise TypeError(f"{template} cannot begin with {type(head).__name__}")
+        kept = number(1 / head.keep, context.precision)
+        given = [(Argument("real *restrict", "mask"), context.memory.address(head.result))]
+        if head.like is None:
+            given.append((Argument("int64_t", "rows"), str(head.result.type.rows)))
+        else:
+            given.append((Argument("const Array *", "weight"), context.memory.array(head.like)))
+        given += [
+            (Argument("uint32_t", "below"), f"{masks.threshold(head.keep)}u"),
+            (Argument("real", "kept"), kept),
+            (Argument("uint32_t", "stream"), f"{head.stream}u"),
+            (Argument("const Run *", "run"), "run"),
+        ]
+        if head.like is None:
+            given.append((_COUNT, "count"))
+        return _finish(template, group, given)
+
+    return make
+
+
+def _concat(group: Group, context: Context) -> Made:
+    head = group.body[0]
+    if not isinstance(head, Concat):
+        raise TypeError("concat begins with a concatenation")
+    arguments = (
+        Argument("real *restrict", "to"),
+        Argument("const real *restrict", "from"),
+        Argument("int64_t", "rows"),
+    )
+    to, first, calls = context.memory.address(head.result), 0, []
+    for part in head.parts:
+        place = f"{to} + {first} * STRIDE"
+        actual = (place, context.memory.address(part), str(part.type.rows))
+        calls.append(Call("", actual, head.result.name))
+        first += part.type.rows
+    return Kernel("", "concat", "rows, copied", arguments), tuple(calls)
+
+
+def _view(group: Group, context: Context) -> None:
+    """Nothing to compute."""
+
+
+def _rates(group: Group) -> list[tuple[Argument, str]]:
+    """What updates are given."""
+    if not any(isinstance(operation, Update) for operation in group.body):
+        return []
+    return [(Argument("real", name), f"run->{name}") for name in ("lr", "step")]
+
+
+def _update_lines(context: Context) -> UpdateLine:
+    """Updates of parameters that are arguments of the kernel."""
+
+    def lines(update: Update, gradient: str, index: str, body: Body) -> list[str]:
+        return _applied(context, update, body.parameter(update.parameter), index, gradient)
+
+    return lines
+
+
+def _applied(context: Context, update: Update, array: str, index: str, gradient: str) -> list[str]:
+    """The statements that apply a rule to one number."""
+    states = range(len(context.states[update.rule]))
+    places = [f"&{array}->value[{index}]", gradient]
+    places += [f"&{array}->state[{state}][{index}]" for state in states]
+    lines = [f"{context.updates[update.rule]}({', '.join([*places, 'lr', 'step'])});"]
+    if update.parameter.name in context.mirrored:
+        moved = f"{array}->transposed[{array}->position[{index}]]"
+        lines.append(f"{moved} = {array}->value[{index}];")
+    return lines
+
+
+def _label(group: Group) -> str:
+    """A few words on what a group is for: the end of its kernel's name."""
+    stored = results_of(group)
+    words = [op.label for op in group.body if isinstance(op, Map) and op.result.name in stored]
+    words += [op.rule for op in group.body if isinstance(op, Update)]
+    return "_".join(list(dict.fromkeys(words))[:3]) or "store"
 
 
 def _describe(group: Group) -> str:
@@ -240,20 +442,27 @@ def _word(operation: Operation) -> str:
     return ""
 
 
-FAMILIES: Mapping[str, Callable[[Group, Context], tuple[Kernel, Call]]] = {
+FAMILIES: Mapping[str, Callable[[Group, Context], Made | None]] = {
     "gather": _gather,
     "spmm": _product("spmm"),
     "spmm_transposed": _product("spmm_transposed"),
     "gemm": _product("gemm"),
     "gemm_transposed": _product("gemm_transposed"),
-    "sddmm": _gradient("sddmm"),
-    "gemm_gradient": _gradient("gemm_gradient"),
+    "sddmm": _weights("sddmm"),
+    "gemm_gradient": _weights("gemm_gradient"),
     "mkl_spmm": _product("mkl_spmm"),
     "mkl_spmm_transposed": _product("mkl_spmm_transposed"),
     "mkl_gemm": _product("mkl_gemm"),
     "mkl_gemm_transposed": _product("mkl_gemm_transposed"),
-    "mkl_gemm_gradient": _gradient("mkl_gemm_gradient"),
-    "batch_sum": _gradient("batch_sum"),
+    "mkl_gemm_gradient": _weights("mkl_gemm_gradient"),
+    "weightwise": _weights("weightwise"),
+    "row_squares": _row_squares,
+    "activations_mask": _mask("activations_mask"),
+    "weights_mask": _mask("weights_mask"),
+    "concat": _concat,
+    "view": _view,
     "samplewise": _samplewise,
+    "featurewise": _featurewise,
+    "scalar": _scalar,
     "elementwise": _elementwise,
 }

@@ -51,18 +51,18 @@ class Epilogue:
 
 
 @dataclass(frozen=True)
-class Gradient:
-    """What happens to each element of a parameter's gradient.
+class Sweep:
+    """Part of a featurewise kernel: a loop over a feature's samples, and what follows it.
 
     Attributes:
-        update: the update function to apply at once; empty to store the gradient.
-        states: numbers of the optimizer's state arrays.
-        mirrored: whether the weight's transposed copy must follow.
+        sums: names of what the loop sums up.
+        lines: once a sample, at `column`; without any there is no loop.
+        after: once a feature.
     """
 
-    update: str
-    states: tuple[int, ...]
-    mirrored: bool
+    sums: tuple[str, ...]
+    lines: tuple[str, ...]
+    after: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,11 @@ class Kernel:
         arguments: of the function.
         input: what a gather reads; None for other kernels.
         epilogue: what follows for each number; None for kernels of another shape.
-        gradient: of a weight-gradient kernel or a batch sum; None for others.
+        lines: once a weight, at `q`, or, of a scalar kernel, all that it does.
+        row_lines: of a featurewise kernel: declarations once a feature.
+        sweeps: of a featurewise kernel; empty for others.
         loops: of a samplewise kernel; empty for others.
+        label: what it is for, as the end of its name.
         product: the argument that MKL writes a product to, where the epilogue finds it.
         implements: the source lines of all its uses.
     """
@@ -120,8 +123,11 @@ class Kernel:
     arguments: tuple[Argument, ...]
     input: Input | None = None
     epilogue: Epilogue | None = None
-    gradient: Gradient | None = None
+    lines: tuple[str, ...] = ()
+    row_lines: tuple[str, ...] = ()
+    sweeps: tuple[Sweep, ...] = ()
     loops: tuple[Loop, ...] = ()
+    label: str = ""
     product: str = ""
     implements: tuple[str, ...] = ()
 
@@ -144,12 +150,44 @@ class Entry:
         before: phases up to the one that computes the loss; all, where there is none.
         after: the others.
         totals: places in the arena of what is summed over the samples, in order.
+        counts: of the confusion matrices.
+        masks: what is copied for the caller from the arena.
     """
 
     name: str
     before: tuple[tuple[Call, ...], ...]
     after: tuple[tuple[Call, ...], ...]
     totals: tuple[int, ...]
+    counts: tuple[Count, ...] = ()
+    masks: tuple[Mask, ...] = ()
+
+
+@dataclass(frozen=True)
+class Count:
+    """Samples are counted in cells of a table.
+
+    Attributes:
+        offset: place in the arena of the number of each sample's cell.
+        first: place of the first cell in the caller's array.
+    """
+
+    offset: int
+    first: int
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask that the caller wants.
+
+    Attributes:
+        offset: its place in the arena.
+        rows: features of an activation's mask; 0 for a weight's.
+        array: the weight's enumerator; empty for an activation's.
+    """
+
+    offset: int
+    rows: int
+    array: str
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from nerva_dsl.codegen.bodies import Memory
 from nerva_dsl.codegen.c_expression import c_expression, helpers, number
 from nerva_dsl.codegen.kernels import Context, make_kernel
 from nerva_dsl.codegen.names import Names
-from nerva_dsl.codegen.plan import Array, Call, Entry, Kernel, Plan, Table, Watch
+from nerva_dsl.codegen.plan import (
+    Array,
+    Call,
+    Count,
+    Entry,
+    Kernel,
+    Mask,
+    Plan,
+    Table,
+    Watch,
+)
 from nerva_dsl.codegen.updates import update_function
 from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct
+from nerva_dsl.ir.patterns import each_operation, patterns
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Place
 from nerva_dsl.ir.verify import lifetimes
@@ -48,14 +60,20 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
         offsets = {buffer.value.name: buffer.offset for buffer in graph.buffers}
         context = Context(
             precision=program.precision,
-            memory=Memory(offsets, constants, tables),
+            memory=Memory(
+                offsets,
+                constants,
+                tables,
+                results=_gradient_results(program, graph),
+                weights={name: weight.name for name, weight in patterns(program, graph).items()},
+            ),
             data={v.name: member for v, member in zip(program.inputs, "xt", strict=False)},
             updates=updates,
             states={rule.name: tuple(n for n, _ in rule.states) for rule in program.rules},
             mirrored=frozenset(array.name for array in arrays if array.mirrored),
-            results=_gradient_results(program, graph),
+            by_columns=_by_columns(program, graph),
         )
-        entries.append(_entry(graph, context, library))
+        entries.append(_entry(program, graph, context, library))
     kernels = library.named()
     expressions = [*_map_expressions(program), *_rule_expressions(program)]
     predict = program.graph("predict")
@@ -140,24 +158,29 @@ class _Library:
 
 def _base_name(kernel: Kernel) -> str:
     words = [kernel.template]
-    if kernel.gradient is not None:
-        words.append(kernel.gradient.update.removeprefix("update_") or "store")
+    if kernel.label:
+        words.append(kernel.label)
     elif kernel.epilogue is not None:
         words += [store.value.removesuffix("_value") for store in kernel.epilogue.stores]
     return "_".join(word for word in words if word.isidentifier())
 
 
-def _entry(graph: Graph, context: Context, library: _Library) -> Entry:
+def _entry(program: Program, graph: Graph, context: Context, library: _Library) -> Entry:
     groups = [operation for operation in graph.operations if isinstance(operation, Group)]
     phases: dict[int, list[Call]] = {}
     for group in groups:
-        kernel, call = make_kernel(group, context)
+        made = make_kernel(group, context)
+        if made is None:
+            continue
+        kernel, calls = made
         key = library.add(kernel, group.origin)
-        phases.setdefault(group.phase, []).append(replace(call, kernel=key))
-    totals = [
-        value.name for name, value in graph.results if value.type.rows == 1 and name != "output"
-    ]
-    totals = [name for name in totals if name in context.memory.arena]
+        phases.setdefault(group.phase, []).extend(replace(call, kernel=key) for call in calls)
+    results = dict(graph.results)
+    matrices = dict(program.confusions) if graph.name == "evaluate" else {}
+    summing = graph.name in ("step", "evaluate")
+    totals = [v.name for name, v in results.items() if summing and name not in matrices]
+    firsts = [0, *accumulate(classes**2 for classes in matrices.values())]
+    arena = context.memory.arena
     summed = max((g.phase for g in groups if {v.name for v in g.results} & set(totals)), default=-1)
     last = summed if totals else max(phases)
     ordered = sorted(phases)
@@ -165,13 +188,24 @@ def _entry(graph: Graph, context: Context, library: _Library) -> Entry:
         graph.name,
         before=tuple(tuple(phases[p]) for p in ordered if p <= last),
         after=tuple(tuple(phases[p]) for p in ordered if p > last),
-        totals=tuple(context.memory.arena[name] for name in totals),
+        totals=tuple(arena[name] for name in totals),
+        counts=tuple(
+            Count(arena[results[name].name], first)
+            for name, first in zip(matrices, firsts, strict=False)
+        ),
+        masks=tuple(
+            Mask(arena[value.name], value.type.rows, "")
+            if value.type.batched
+            else Mask(arena[value.name], 0, context.memory.arrays[name])
+            for name, value in graph.results
+            if graph.name == "masks"
+        ),
     )
 
 
 def _arrays(program: Program, names: Names) -> tuple[Array, ...]:
     transposed = {
-        part.weight.name
+        patterns(program, graph)[part.weight.name].name
         for graph in program.graphs
         for group in graph.operations
         if isinstance(group, Group)
@@ -197,8 +231,24 @@ def _arrays(program: Program, names: Names) -> tuple[Array, ...]:
     return tuple(arrays)
 
 
+def _by_columns(program: Program, graph: Graph) -> dict[str, int]:
+    """Where the numbers by columns of stored sparse weights begin, behind those by rows."""
+    read = {
+        op.weight.name
+        for op in each_operation(graph.operations)
+        if isinstance(op, TransposedProduct)
+    }
+    return {
+        buffer.value.name: buffer.size // 2
+        for buffer in graph.buffers
+        if buffer.value.name in read and buffer.value.type.format == "csr"
+    }
+
+
 def _gradient_results(program: Program, graph: Graph) -> dict[str, int]:
     """Which of the caller's arrays takes a gradient that is not applied at once."""
+    if graph.name != "gradients":
+        return {}
     position = {parameter.value.name: i for i, parameter in enumerate(program.parameters)}
     return {value.name: position[name] for name, value in graph.results if name in position}
 
@@ -206,6 +256,7 @@ def _gradient_results(program: Program, graph: Graph) -> dict[str, int]:
 def _watches(program: Program) -> tuple[Watch, ...]:
     """Results of the layers that still lie in the arena when the loss of a step is known."""
     graph = program.graph("step")
+    shaped = patterns(program, graph)
     weights = [p.value.name for p in program.parameters if p.value.name.endswith(".weight")]
     lives = lifetimes(graph)
     losses = {value.name for _, value in graph.results}
@@ -213,7 +264,11 @@ def _watches(program: Program) -> tuple[Watch, ...]:
     known = max(g.phase for g in groups if {v.name for v in g.results} & losses)
     buffers = {buffer.value.name: buffer for buffer in graph.buffers}
     return tuple(
-        Watch(weights.index(head.weight.name), buffers[value.name].offset, buffers[value.name].size)
+        Watch(
+            weights.index(shaped[head.weight.name].name),
+            buffers[value.name].offset,
+            buffers[value.name].size,
+        )
         for group in groups
         if isinstance(head := group.body[0], Product)
         for value in group.results

@@ -13,6 +13,7 @@ from nerva_dsl.codegen.spec import make_spec, uses_mkl
 from nerva_dsl.ir.program import Program
 from nerva_dsl.ir.types import Place
 from nerva_dsl.model import CheckedModel
+from nerva_dsl.runtime.philox import Purpose
 
 # What of the common part a kernel's template calls.
 _NEEDS = {
@@ -22,7 +23,10 @@ _NEEDS = {
     "gemm_transposed": {"dense"},
     "sddmm": {"dot", "reduction"},
     "gemm_gradient": {"dot", "reduction"},
-    "batch_sum": {"row_sum", "reduction"},
+    "activations_mask": {"philox"},
+    "weights_mask": {"philox", "rows"},
+    "weightwise": {"rows"},
+    "row_squares": {"rows"},
     "mkl_spmm": {"mkl", "mkl sparse"},
     "mkl_spmm_transposed": {"mkl", "mkl sparse"},
     "mkl_gemm": {"mkl", "mkl dense"},
@@ -61,13 +65,19 @@ def _render_c(plan: Plan) -> str:
     used = {need for template in plan.templates for need in _NEEDS.get(template, ())}
     if any(kernel.input is not None and kernel.input.checked for kernel in plan.kernels):
         used.add("checked")
-    if any(kernel.gradient is not None and kernel.gradient.update for kernel in plan.kernels):
-        used.add("update")
     entries = {entry.name: entry for entry in plan.entries}
+    entries.setdefault("masks", None)
+    purposes = {"dropout": int(Purpose.DROPOUT), "drop_connect": int(Purpose.DROP_CONNECT)}
     declarations = _render("declarations.h.j2")
     letter = "d" if plan.precision == "float64" else "s"
     return _render(
-        "model.c.j2", plan=plan, used=used, letter=letter, declarations=declarations, **entries
+        "model.c.j2",
+        plan=plan,
+        used=used,
+        letter=letter,
+        declarations=declarations,
+        purposes=purposes,
+        **entries,
     )
 
 

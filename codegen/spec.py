@@ -30,6 +30,7 @@ def make_spec(
                 "states": rules[parameter.rule],
             }
         )
+    confusions = dict(program.confusions)
     stored = {parameter.value.name for parameter in program.parameters}
     target_spec = model.target
     return {
@@ -64,7 +65,16 @@ def make_spec(
         ],
         "parameters": parameters,
         "trained": [name for name, _ in program.graph("gradients").results],
-        "totals": [name for name, _ in program.graph("evaluate").results],
+        "totals": [name for name, _ in program.graph("evaluate").results if name not in confusions],
+        "step_totals": [name for name, _ in program.graph("step").results],
+        "confusions": [list(matrix) for matrix in program.confusions],
+        "masks": [
+            [name, value.type.rows if value.type.batched else 0]
+            for graph in program.graphs
+            if graph.name == "masks"
+            for name, value in graph.results
+        ],
+        "smallest_batch": 2 if any(name.endswith(".running_var") for name in stored) else 1,
         "backend": backend if uses_mkl(program) else "native",
         "instruction_set": target,
         "vector_bytes": vector_bytes,

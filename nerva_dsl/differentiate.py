@@ -1,26 +1,32 @@
 """Reverse-mode differentiation of the IR.
 
 Before: forward graphs, `step` among them. After: `gradients` gives the loss's gradient by every
-trained parameter, and `step` applies the optimizer to them. The loss is the mean over the batch of
-the loss of each sample. Every gradient is made, the input's included; dropping those that nobody
-needs is a pass.
+trained parameter, and `step` applies the optimizer to them, scaled down first if the program clips
+their norm. The loss is the mean over the batch of the loss of each sample. Every gradient is made,
+the input's included; dropping those that nobody needs is a pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import reduce
 from typing import Literal
 
 from nerva_dsl.ir.maps import compact
 from nerva_dsl.ir.operations import (
+    Bernoulli,
+    Concat,
     Load,
     LogSoftmax,
     Map,
     Operation,
     Product,
     Reduce,
+    RowSquares,
+    Slice,
     Softmax,
+    Standardize,
     TransposedProduct,
     Update,
     WeightGradient,
@@ -35,15 +41,20 @@ from nerva_dsl.scalar.simplify import simplify
 def differentiate(program: Program) -> Program:
     """The program with its backward graphs."""
     forward = program.graph("step")
-    backward = _Backward(forward)
+    running = tuple(op for op in forward.operations if isinstance(op, Update))
+    computed = tuple(op for op in forward.operations if not isinstance(op, Update))
+    backward = _Backward(replace(forward, operations=computed))
     gradients = backward.run()
     trained = [p for p in program.parameters if p.value.name in gradients]
-    operations = (*forward.operations, *backward.operations)
+    operations = (*computed, *backward.operations)
+    applied, clipping = gradients, ()
+    if program.clip_norm is not None:
+        applied, clipping = backward.clip(program.clip_norm, gradients)
     updates = tuple(
-        Update((), backward.origin(p.value), p.value, gradients[p.value.name], p.rule)
+        Update((), backward.origin(p.value), p.value, applied[p.value.name], p.rule)
         for p in trained
     )
-    step = Graph("step", (*operations, *updates), forward.results)
+    step = Graph("step", (*operations, *clipping, *updates, *running), forward.results)
     results = tuple((p.value.name, gradients[p.value.name]) for p in trained)
     others = tuple(graph for graph in program.graphs if graph.name != "step")
     return replace(program, graphs=(*others, Graph("gradients", operations, results), step))
@@ -77,6 +88,46 @@ class _Backward:
         totals = {v.name: self._total(v) for v in outer if v.name not in defined}
         return {name: value for name, value in totals.items() if value is not None}
 
+    def clip(
+        self, most: float, gradients: dict[str, Value]
+    ) -> tuple[dict[str, Value], tuple[Operation, ...]]:
+        """The gradients scaled so that their norm together is at most `most`.
+
+        Returns:
+            The scaled gradients by parameter, and the operations that make them: each is multiplied
+            by min(1, most / ‖g‖₂). Pascanu et al., ICML 2013.
+        """
+        before, self.operations = self.operations, []
+        origin = self._origin_of(dict(self.forward.results)["loss"])
+        number = Type(next(iter(gradients.values())).type.element, (1, 1))
+        squares = [self._square(gradient, self.origin(gradient)) for gradient in gradients.values()]
+        parts = (Var(f"a{i}") for i in range(len(squares)))
+        total = reduce(lambda left, right: apply("add", left, right), parts, Number(0.0))
+        ratio = apply("div", Number(most), apply("sqrt", total))
+        scale = self._map(
+            apply("min", Number(1.0), ratio), tuple(squares), Value("clip", number), "clip", origin
+        )
+        product = apply("mul", Var("a0"), Var("a1"))
+        scaled = {
+            name: self._map(product, (gradient, scale), gradient, "clip", self._origins[name])
+            for name, gradient in gradients.items()
+        }
+        clipping, self.operations = tuple(self.operations), before
+        return scaled, clipping
+
+    def _square(self, gradient: Value, origin: tuple[Place, ...]) -> Value:
+        """The sum of the squares of a parameter's gradient, `[1, 1]`."""
+        kind, base = gradient.type, Value(f"{gradient.name}.squares", gradient.type)
+        column = Type(kind.element, (kind.rows, 1))
+        if kind.shape[1] == 1 and kind.format == "dense":
+            rows = self._map(
+                apply("mul", Var("a0"), Var("a0")), (gradient,), base, "square", origin
+            )
+        else:
+            rows = self._fresh(base, column)
+            self.operations.append(RowSquares((rows,), origin, gradient))
+        return rows if kind.rows == 1 else self._reduce(rows, "features", origin, base.name)
+
     def origin(self, parameter: Value) -> tuple[Place, ...]:
         """Where a parameter was first used."""
         return self._origins.get(parameter.name, ())
@@ -97,7 +148,7 @@ class _Backward:
         """What flows back into each operand, given the gradient by the result."""
         origin = operation.origin
         match operation:
-            case Load():
+            case Load() | Bernoulli():
                 return
             case Map():
                 yield from self._map_adjoint(operation, dy)
@@ -108,6 +159,17 @@ class _Backward:
                 dw = self._fresh(weight, weight.type)
                 self.operations.append(WeightGradient((dw,), origin, weight, dy, x))
                 yield weight, dw
+            case Standardize():
+                yield operation.x, self._standardize_adjoint(operation, dy)
+            case Concat(parts=parts):
+                begin = 0
+                for part in parts:
+                    flow = self._fresh(part, part.type)
+                    self.operations.append(Slice((flow,), origin, dy, begin))
+                    begin += part.type.rows
+                    yield part, flow
+            case Slice(x=x, begin=begin):
+                yield x, self._slice_adjoint(x, begin, dy, origin)
             case Reduce(kind="sum", x=x):
                 yield x, self._map(Var("a0"), (dy,), x, "repeat", origin)
             case Reduce(kind="max", x=x):
@@ -142,11 +204,37 @@ class _Backward:
                 like = Value(operand.name, operation.result.type)
                 flow = self._map(expression, inputs, like, label, operation.origin)
             axes: tuple[tuple[Literal["features", "batch"], int], ...]
-            axes = (("features", 0), ("batch", 1))
+            # Over the batch first: a row of it is contiguous, and few numbers are left.
+            axes = (("batch", 1), ("features", 0))
             for axis, index in axes:
                 if operand.type.shape[index] == 1 and flow.type.shape[index] != 1:
                     flow = self._reduce(flow, axis, operation.origin, operand.name)
             yield operand, flow
+
+    def _standardize_adjoint(self, operation: Standardize, dy: Value) -> Value:
+        """With s = √(variance + ε): (dy − mean(dy) − y · mean(dy · y)) / s over each row."""
+        origin, y, x = operation.origin, operation.result, operation.x
+        weighted = apply("mul", Var("a0"), Var("a1"))
+        along = self._map(weighted, (dy, y), x, "weighted", origin)
+        sums = [self._reduce(part, "batch", origin, x.name) for part in (dy, along)]
+        means = apply("add", Var("a2"), apply("mul", Var("a1"), Var("a3")))
+        rest = apply("sub", Var("a0"), apply("div", means, Var("count")))
+        deviation = apply("sqrt", apply("add", Var("a4"), Number(operation.epsilon)))
+        inputs = (dy, y, *sums, operation.variance)
+        return self._map(apply("div", rest, deviation), inputs, x, "standardize_slope", origin)
+
+    def _slice_adjoint(self, x: Value, begin: int, dy: Value, origin: tuple[Place, ...]) -> Value:
+        """What flows into x: `dy` in the rows of the slice, and zero in the others."""
+        parts = [dy]
+        for rows, place in ((begin, 0), (x.type.rows - begin - dy.type.rows, len(parts) + 1)):
+            if rows:
+                like = Value(x.name, replace(x.type, shape=(rows, "B")))
+                parts.insert(place, self._map(Number(0.0), (), like, "zero", origin))
+        if len(parts) == 1:
+            return dy
+        whole = self._fresh(x, x.type)
+        self.operations.append(Concat((whole,), origin, tuple(parts)))
+        return whole
 
     def _max_adjoint(self, operation: Operation, x: Value, dy: Value) -> Value:
         """Features that tie for the largest share its gradient equally."""
@@ -177,8 +265,8 @@ class _Backward:
         origin: tuple[Place, ...],
         name: str | None = None,
     ) -> Value:
-        rows: Dim = 1 if axis == "features" else x.type.shape[0]
-        shape: tuple[Dim, Dim] = (rows, "B" if axis == "features" else 1)
+        rows, columns = x.type.shape
+        shape: tuple[Dim, Dim] = (1, columns) if axis == "features" else (rows, 1)
         result = self._fresh(Value(name or x.name, x.type), Type(x.type.element, shape))
         self.operations.append(Reduce((result,), origin, "sum", axis, x))
         return result

@@ -68,6 +68,25 @@ def batch(spec: ModelSpec, X: object, t: object) -> Samples:
     return checked
 
 
+def blank(spec: ModelSpec, count: int) -> Samples:
+    """Samples of which only the number matters."""
+    x = np.zeros((count, spec.features), spec.input_type)
+    return Samples(x, None, x)
+
+
+def trainable(spec: ModelSpec, count: int) -> None:
+    """Check that no batch is too small to train on: the variance of one sample is 0."""
+    last = count % spec.batch or min(count, spec.batch)
+    if last < spec.smallest_batch:
+        least, batch = spec.smallest_batch, spec.batch
+        what = f"{count} samples" if count > 1 else "1 sample"
+        raise ValueError(
+            f"X: {what} in batches of {batch} leave a last batch of {last}, and batch "
+            f"normalisation needs at least {least} to train on; leave out {last} or add "
+            f"{least - last}, or set another `batch` in the model's `train`"
+        )
+
+
 def order(value: object, count: int) -> NDArray[np.int64]:
     """Check an order in which to use `count` samples."""
     array = np.asarray(value)

@@ -229,7 +229,7 @@ def _position(saved: dict[str, Any]) -> Position:
         int(saved["batch"]),
         tuple(float(total) for total in saved["totals"]),
     )
-    if not 0 <= position.samples <= position.total or len(position.totals) != 8:
+    if not 0 <= position.samples <= position.total or len(position.totals) != 32:
         raise ValueError(f"impossible position {position}")
     return position
 

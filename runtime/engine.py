@@ -22,7 +22,7 @@ Array = NDArray[Any]
 NON_FINITE_INPUT = 1
 NON_FINITE_LOSS = 2
 OUT_OF_MEMORY = 3
-NO_TOTALS = (0.0,) * 8
+NO_TOTALS = (0.0,) * 32
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Job:
         epoch: epochs done, for the schedule.
         epochs: how many the training has, for the schedule.
         step: steps done.
+        seed: of the masks of dropout.
         threads: 0 leaves it to OpenMP.
         totals: sums over the samples before `first`.
     """
@@ -50,6 +51,7 @@ class Job:
     epoch: int = 0
     epochs: int = 1
     step: int = 0
+    seed: int = 0
     threads: int = 0
     totals: tuple[float, ...] = NO_TOTALS
 
@@ -142,9 +144,23 @@ class Engine:
         """
         return self._call(self._lib.nerva_train, job, long=long, commit=commit, progress=progress)
 
-    def evaluate(self, job: Job, *, long: bool) -> Report:
-        """Totals in evaluation mode."""
-        return self._call(self._lib.nerva_evaluate, job, long=long)
+    def evaluate(self, job: Job, *, long: bool) -> tuple[Report, NDArray[np.int64]]:
+        """Totals in evaluation mode, and the counts of all confusion matrices."""
+        counts = np.zeros(sum(classes**2 for _, classes in self._spec.confusions), np.int64)
+        pointer = self._ffi.from_buffer("int64_t *", counts, require_writable=True)
+        return self._call(self._lib.nerva_evaluate, job, pointer, long=long), counts
+
+    def masks(self, job: Job) -> tuple[Report, dict[str, Array]]:
+        """The dropout masks of the next step: `[samples, features]`, or one number a weight."""
+        arrays = {
+            name: np.zeros((len(job.x), features), self._spec.real)
+            if features
+            else np.zeros(self.nnz(self._spec.by_name[name]), self._spec.real)
+            for name, features in self._spec.masks
+        }
+        buffers = [self._ffi.from_buffer("real *", array) for array in arrays.values()]
+        pointers = self._ffi.new("real *[]", [*buffers, self._ffi.NULL])
+        return self._call(self._lib.nerva_masks, job, pointers), arrays
 
     def predict(self, job: Job, output: Array, *, long: bool) -> Report:
         """Outputs in evaluation mode."""
@@ -287,6 +303,7 @@ class Engine:
         into.samples, into.first = len(job.x), job.first
         into.learning_rate = job.learning_rate
         into.epoch, into.epochs, into.step = job.epoch, job.epochs, job.step
+        into.seed = job.seed
         into.threads = 1 if alone() else job.threads
         report.samples, report.step = job.first, job.step
         report.stop = report.error = 0

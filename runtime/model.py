@@ -22,7 +22,7 @@ from nerva_dsl.runtime.parameters import (
     known_parameter,
     replacements,
 )
-from nerva_dsl.runtime.spec import ModelSpec
+from nerva_dsl.runtime.spec import ModelSpec, ParameterSpec
 from nerva_dsl.runtime.trainer import Trainer
 
 __all__ = ["Callback", "History", "Model", "Row"]
@@ -121,6 +121,7 @@ class Model:
             The mean loss of the batch before the update.
         """
         samples = arguments.batch(self._description, X, t)
+        arguments.trainable(self._description, len(samples))
         rate = arguments.learning_rate(self._description, lr)
         with self._engine.exclusive():
             return self._trainer.run_step(samples, rate)
@@ -146,6 +147,7 @@ class Model:
             The mean over the samples of the losses before each update.
         """
         samples = arguments.samples(self._description, X, t)
+        arguments.trainable(self._description, len(samples))
         rate = arguments.learning_rate(self._description, lr)
         own = None if order is None else arguments.order(order, len(samples))
         with self._engine.exclusive():
@@ -176,6 +178,7 @@ class Model:
         """
         spec = self._description
         samples = arguments.samples(spec, X, t)
+        arguments.trainable(spec, len(samples))
         held_out = None if validation is None else self._validation(validation)
         observers = Callbacks(self, callbacks)
         trainer = self._trainer
@@ -213,7 +216,7 @@ class Model:
         check_report(spec, report, samples)
         return output
 
-    def evaluate(self, X: ArrayLike, t: ArrayLike | None = None) -> dict[str, float]:
+    def evaluate(self, X: ArrayLike, t: ArrayLike | None = None) -> dict[str, Any]:
         """Means over the samples, without an update.
 
         Args:
@@ -221,8 +224,10 @@ class Model:
             t: targets.
 
         Returns:
-            `loss`, and `accuracy` for a model that classifies: the fraction of samples whose
-            largest output (the first of equal ones) is that of their label.
+            `loss`; `accuracy` for a model that classifies: the fraction of samples whose largest
+            output (the first of equal ones) is that of their label; and the file's metrics. A
+            confusion matrix is an int64 array `[K, K]`: how many samples of each label (row) were
+            taken for each class (column).
         """
         samples = arguments.samples(self._description, X, t)
         with self._engine.exclusive():
@@ -235,7 +240,7 @@ class Model:
             X: `[n, D]`, any n.
             t: targets.
         """
-        return self.evaluate(X, t)["loss"]
+        return float(self.evaluate(X, t)["loss"])
 
     def gradients(self, X: ArrayLike, t: ArrayLike | None = None) -> dict[str, Any]:
         """Gradients of the mean loss of one batch, as the next step would see it; no update.
@@ -248,18 +253,44 @@ class Model:
             By name, for each trained parameter, as `parameters` returns them.
         """
         samples = arguments.batch(self._description, X, t)
+        arguments.trainable(self._description, len(samples))
         with self._engine.exclusive():
             report, arrays = self._engine.gradients(self._trainer.job(samples))
             check_report(self._description, report, samples)
-            result = {}
+            return {
+                name: self._like(self._description.by_name[name], array)
+                for name, array in arrays.items()
+            }
+
+    def _like(self, parameter: ParameterSpec, numbers: NDArray[Any]) -> Any:
+        """Numbers in the order of a parameter's own, as `parameters` returns those."""
+        if not parameter.sparse:
+            return numbers.reshape(parameter.shape)
+        contents = self._engine.contents(parameter)
+        return csr(parameter, contents.row_start, contents.column, numbers)
+
+    def masks(self, count: int) -> dict[str, Any]:
+        """The dropout masks that the next step on a batch of `count` samples uses.
+
+        They are a function of seed, step and position only.
+
+        Args:
+            count: at most the model's batch.
+
+        Returns:
+            0 where a number is dropped and 1 / (1 - rate) where it is kept: `[count, features]` by
+            the name of a value with `dropout`; like the weight, by its name, for `drop_connect`.
+            Empty for a model that drops nothing.
+        """
+        spec = self._description
+        samples = arguments.blank(spec, arguments.integer("count", count, 1, spec.batch))
+        with self._engine.exclusive():
+            report, arrays = self._engine.masks(self._trainer.job(samples))
+            check_report(spec, report, samples)
             for name, array in arrays.items():
-                parameter = self._description.by_name[name]
-                if parameter.sparse:
-                    contents = self._engine.contents(parameter)
-                    result[name] = csr(parameter, contents.row_start, contents.column, array)
-                else:
-                    result[name] = array.reshape(parameter.shape)
-        return result
+                if array.ndim == 1:
+                    arrays[name] = self._like(spec.by_name[name], array)
+        return arrays
 
     # Parameters
 

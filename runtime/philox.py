@@ -46,6 +46,8 @@ class Purpose(IntEnum):
     VALUE = 2
     SHUFFLE = 3
     SPLIT = 4
+    DROPOUT = 5
+    DROP_CONNECT = 6
 
 
 def philox(counter: NDArray[np.uint64], key: tuple[int, int]) -> NDArray[np.uint64]:
@@ -100,7 +102,8 @@ class Stream:
         words = np.empty((blocks, 4), np.uint32)
         for start in range(0, blocks, _CHUNK):
             end = min(start + _CHUNK, blocks)
-            words[start:end] = self._blocks(first // 4 + start, end - start).T
+            numbers = np.arange(first // 4 + start, first // 4 + end, dtype=np.uint64)
+            words[start:end] = self.blocks(numbers).T
         return words.reshape(-1)[:count]
 
     def integers64(self, count: int, first: int = 0) -> NDArray[np.uint64]:
@@ -143,9 +146,9 @@ class Stream:
         keys.sort()
         return (keys & mask).astype(np.int64)
 
-    def _blocks(self, first: int, count: int) -> NDArray[np.uint64]:
-        block = np.arange(first, first + count, dtype=np.uint64)
-        counter = np.empty((4, count), np.uint64)
+    def blocks(self, block: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """The four words of each block of these numbers (below 2^48): `[4, n]`."""
+        counter = np.empty((4, len(block)), np.uint64)
         counter[0] = block & _MASK
         counter[1] = (block >> _HALF) | np.uint64(self.index << 16)  # blocks stay below 2^48
         counter[2] = self.round & 0xFFFFFFFF

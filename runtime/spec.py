@@ -54,7 +54,11 @@ class ModelSpec:
         element: what the C code reads: `uint8`, or the model's precision.
         target_kind: `class`, `real`, or None for a model without a target.
         target_size: number of classes, or of real numbers a sample.
-        totals: what the C code sums over samples: `loss`, and perhaps `accuracy`.
+        totals: what an evaluation sums over samples: `loss`, perhaps `accuracy`, metrics.
+        step_totals: what training sums.
+        confusions: names and numbers of classes of the confusion matrices.
+        masks: names of what has a dropout mask, and its features; 0 for a weight.
+        smallest_batch: fewest samples that a step can be trained on.
     """
 
     name: str
@@ -73,6 +77,10 @@ class ModelSpec:
     layers: tuple[str, ...]
     parameters: tuple[ParameterSpec, ...]
     totals: tuple[str, ...]
+    step_totals: tuple[str, ...]
+    confusions: tuple[tuple[str, int], ...]
+    masks: tuple[tuple[str, int], ...]
+    smallest_batch: int
 
     @cached_property
     def real(self) -> np.dtype[Any]:
@@ -119,6 +127,10 @@ class ModelSpec:
                 for index, parameter in enumerate(spec["parameters"])
             ),
             totals=tuple(spec["totals"]),
+            step_totals=tuple(spec["step_totals"]),
+            confusions=tuple((name, classes) for name, classes in spec["confusions"]),
+            masks=tuple((name, features) for name, features in spec["masks"]),
+            smallest_batch=spec["smallest_batch"],
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,7 @@ class Trainer:
             epoch=self.epoch,
             epochs=self._horizon,
             step=self.step,
+            seed=self.seed,
             threads=self.threads or 0,
             totals=totals,
         )
@@ -94,7 +96,7 @@ class Trainer:
         resumed = self._resumable(count) if order is None else None
         self.position = resumed
         if resumed is not None and resumed.samples == count:
-            return self.means(resumed.totals, count)
+            return self.means(self._spec.step_totals, resumed.totals, count)
         own_order = order is None
         if own_order and self._spec.shuffle:
             order = Stream(self.seed, Purpose.SHUFFLE, round=self.epoch).permutation(count)
@@ -114,7 +116,7 @@ class Trainer:
         if report.error:
             self.position = None
         self._check(report, samples, rate)
-        return self.means(report.totals, count)
+        return self.means(self._spec.step_totals, report.totals, count)
 
     def fit_epoch(self, samples: Samples, held_out: Samples | None, observers: Callbacks) -> Row:
         """Train one epoch and make its row; `finish_epoch` is left to do."""
@@ -122,7 +124,7 @@ class Trainer:
         begin = time.perf_counter()
         means = self.run_epoch(samples, SCHEDULE, None, observers)
         seconds = time.perf_counter() - begin
-        tested: Mapping[str, float] = {}
+        tested: Mapping[str, Any] = {}
         if held_out is not None:
             try:
                 tested = self.evaluate(held_out, long=True)
@@ -142,15 +144,21 @@ class Trainer:
         """Count the epoch as done."""
         self.position, self.epoch = None, self.epoch + 1
 
-    def evaluate(self, samples: Samples, *, long: bool) -> dict[str, float]:
-        """Means over samples in evaluation mode."""
-        report = self._engine.evaluate(self.job(samples), long=long)
+    def evaluate(self, samples: Samples, *, long: bool) -> dict[str, Any]:
+        """Means over samples in evaluation mode, and confusion matrices."""
+        report, counts = self._engine.evaluate(self.job(samples), long=long)
         check_report(self._spec, report, samples)
-        return self.means(report.totals, len(samples))
+        result: dict[str, Any] = self.means(self._spec.totals, report.totals, len(samples))
+        first = 0
+        for name, classes in self._spec.confusions:
+            result[name] = counts[first : first + classes**2].reshape(classes, classes)
+            first += classes**2
+        return result
 
-    def means(self, totals: tuple[float, ...], count: int) -> dict[str, float]:
+    @staticmethod
+    def means(names: Iterable[str], totals: tuple[float, ...], count: int) -> dict[str, float]:
         """Totals as means by name."""
-        return {name: total / count for name, total in zip(self._spec.totals, totals, strict=False)}
+        return {name: total / count for name, total in zip(names, totals, strict=False)}
 
     @property
     def _horizon(self) -> int:

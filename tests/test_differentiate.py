@@ -16,7 +16,7 @@ from nerva_dsl.driver import ir_stages
 from nerva_dsl.ir import interpret
 from nerva_dsl.ir.operations import Update
 from nerva_dsl.ir.parse import parse_program
-from nerva_dsl.ir.verify import InvalidProgram, verify
+from nerva_dsl.ir.verify import verify
 from nerva_dsl.source import Source
 from oracle import at_pattern, dense
 
@@ -256,11 +256,17 @@ def test_largest_shares_among_equal_features_as_amax_does(equal):
     assert np.count_nonzero(outcome.results["w"].toarray()) == len(equal) * FEATURES
 
 
-def test_a_sparse_weight_is_used_once():
-    """Adding two sparse gradients has no meaning yet; the language cannot share a weight."""
+def test_the_gradients_of_a_sparse_weight_that_is_used_twice_are_added():
     body = "%u: float64[3, B] = product(%v, %z)\n%h: float64[3, B] = product(%v, %u)\n" + SUM
-    with pytest.raises(InvalidProgram, match=r"Map %v\.grad\.3: elementwise on a sparse matrix"):
-        _differentiated(body)
+    program = _differentiated(body)
+    rng = np.random.default_rng(6)
+    x, t = rng.normal(size=(BATCH, FEATURES)), np.zeros(BATCH, int)
+    parameters = _parameters(program, rng)
+    outcome = interpret.run(program, "gradients", parameters=parameters, x=x, t=t)
+    v, w = (torch.tensor(parameters[name].toarray(), requires_grad=True) for name in "vw")
+    (v @ (v @ (w @ torch.tensor(x.T)))).sum(0).mean().backward()
+    expected = np.where(parameters["v"].toarray() != 0, v.grad.numpy(), 0)
+    np.testing.assert_allclose(outcome.results["v"].toarray(), expected, 1e-12)
 
 
 def test_graphs_of_a_differentiated_program():

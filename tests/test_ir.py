@@ -373,7 +373,7 @@ BROKEN = {
     "parameter read after its update in a group": (
         "%g: float64[3, 3] csr = group { " + UPDATE + " }"
         "%z: float64[3, B] = group { %z: float64[3, B] = product(%w, %y) }",
-        "Product %z reads %w after it was updated",
+        "Group %z reads %w after it was updated",
     ),
     "group result not in its body": (
         "%z: float64[3, B] = group { %q: float64[3, B] = softmax(%y) }",

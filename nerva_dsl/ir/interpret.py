@@ -15,6 +15,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from nerva_dsl.ir.operations import (
+    Bernoulli,
+    Concat,
     Group,
     Load,
     LogSoftmax,
@@ -22,13 +24,17 @@ from nerva_dsl.ir.operations import (
     Operation,
     Product,
     Reduce,
+    RowSquares,
+    Slice,
     Softmax,
+    Standardize,
     TransposedProduct,
     Update,
     WeightGradient,
 )
 from nerva_dsl.ir.program import Graph, Program, Rule
 from nerva_dsl.ir.types import Value
+from nerva_dsl.runtime import masks
 from nerva_dsl.scalar.evaluate import evaluate
 
 Array = NDArray[Any]
@@ -59,6 +65,7 @@ def run(
     states: Mapping[str, Mapping[str, Array]] | None = None,
     lr: float = 0.0,
     step: int = 1,
+    seed: int = 0,
 ) -> Outcome:
     """Run one graph on one batch.
 
@@ -71,11 +78,12 @@ def run(
         states: optimizer state as `Outcome.states`; the initial one if None.
         lr: learning rate.
         step: number of this step, from 1.
+        seed: of the masks of dropout.
 
     Returns:
         Results and new parameters; nothing given is changed.
     """
-    machine = _Machine(program, x, t, parameters, states, lr, step)
+    machine = _Machine(program, x, t, parameters, states, lr, step, seed)
     chosen = program.graph(graph)
     for operation in chosen.operations:
         machine.execute(operation)
@@ -94,10 +102,12 @@ class _Machine:
         states: Mapping[str, Mapping[str, Array]] | None,
         lr: float,
         step: int,
+        seed: int,
     ) -> None:
         self.program = program
         self.dtype: type[np.floating[Any]] = getattr(np, program.precision)
         self.supplied = {"lr": self.dtype(lr), "step": self.dtype(step)}
+        self.seed, self.steps_done = seed, step - 1
         self.count = len(x)
         self.values: dict[str, Any] = {}
         for value, array in zip(program.inputs, (x, t), strict=False):
@@ -149,9 +159,16 @@ class _Machine:
         match operation:
             case Load(array=array):
                 return np.ascontiguousarray(get[array.name].T).astype(self.dtype)
+            case Map(result=result, expression=expression, inputs=inputs) if (
+                result.type.format == "csr"
+            ):
+                pattern = next(get[v.name] for v in inputs if v.type.format == "csr")
+                numbers = [_numbers(get[v.name]) for v in inputs]
+                operands = {f"a{i}": n if n.ndim == 1 else n[0, 0] for i, n in enumerate(numbers)}
+                return _like(pattern, evaluate(expression, operands, self.dtype))
             case Map(result=result, expression=expression, inputs=inputs):
                 shape = tuple(self.count if n == "B" else n for n in result.type.shape)
-                operands: dict[str, Any] = {f"a{i}": get[v.name] for i, v in enumerate(inputs)}
+                operands = {f"a{i}": get[v.name] for i, v in enumerate(inputs)}
                 operands["count"] = self.dtype(self.count)
                 operands["feature"] = np.arange(shape[0], dtype=self.dtype)[:, None]
                 value = evaluate(expression, operands, self.dtype)
@@ -162,6 +179,19 @@ class _Machine:
                 return get[weight.name].T @ get[dz.name]
             case WeightGradient(weight=weight, dz=dz, x=x):
                 return _weight_gradient(get[weight.name], get[dz.name], get[x.name])
+            case RowSquares(x=x):
+                matrix = get[x.name]
+                squares = matrix.multiply(matrix) if _is_sparse(matrix) else matrix * matrix
+                return np.asarray(squares.sum(axis=1)).reshape(-1, 1)
+            case Standardize(x=x, mean=mean, variance=variance, epsilon=epsilon):
+                deviation = np.sqrt(get[variance.name] + self.dtype(epsilon))
+                return (get[x.name] - get[mean.name]) / deviation
+            case Bernoulli():
+                return self._mask(operation)
+            case Concat(parts=parts):
+                return np.concatenate([get[part.name] for part in parts])
+            case Slice(result=result, x=x, begin=begin):
+                return get[x.name][begin : begin + result.type.rows]
             case Reduce(kind=kind, axis=axis, x=x):
                 function = np.sum if kind == "sum" else np.max
                 return function(get[x.name], axis=0 if axis == "features" else 1, keepdims=True)
@@ -173,6 +203,20 @@ class _Machine:
                 return shifted - np.log(np.exp(shifted).sum(axis=0))
         raise TypeError(f"cannot interpret {type(operation).__name__}")
 
+    def _mask(self, operation: Bernoulli) -> Any:
+        like, one = operation.like, self.dtype(1 / operation.keep)
+        source = (operation.keep, self.seed, operation.stream, self.steps_done)
+        if like is None:
+            kept = masks.activation_mask(*source, operation.result.type.rows, self.count)
+            return np.where(kept, one, self.dtype(0))
+        weight = self.values[like.name]
+        if not _is_sparse(weight):
+            kept = masks.weight_mask(*source, np.arange(weight.size)).reshape(weight.shape)
+            return np.where(kept, one, self.dtype(0))
+        rows = np.repeat(np.arange(weight.shape[0]), np.diff(weight.indptr))
+        kept = masks.weight_mask(*source, rows * weight.shape[1] + weight.indices)
+        return _like(weight, np.where(kept, one, self.dtype(0)))
+
     def _update(self, operation: Update, rule: Rule) -> None:
         name = operation.parameter.name
         parameter = self.values[name]
@@ -183,9 +227,7 @@ class _Machine:
             scope[target] = evaluate(expression, scope, self.dtype)
         self.states[name] = {state: np.asarray(scope[state]) for state, _ in rule.states}
         if _is_sparse(parameter):
-            self.values[name] = sp.csr_array(
-                (scope["w"], parameter.indices, parameter.indptr), shape=parameter.shape
-            )
+            self.values[name] = _like(parameter, scope["w"])
         else:
             self.values[name] = np.asarray(scope["w"])
 
@@ -194,6 +236,11 @@ def _numbers(parameter: Any) -> Array:
     """The stored numbers of a parameter."""
     numbers: Array = parameter.data if _is_sparse(parameter) else parameter
     return numbers
+
+
+def _like(pattern: Any, numbers: Array) -> Any:
+    """A CSR array with the pattern of another and numbers of its own."""
+    return sp.csr_array((numbers, pattern.indices, pattern.indptr), shape=pattern.shape)
 
 
 def _is_sparse(parameter: Any) -> bool:
@@ -205,4 +252,4 @@ def _weight_gradient(weight: Any, dz: Array, x: Array) -> Any:
         return dz @ x.T
     row = np.repeat(np.arange(weight.shape[0]), np.diff(weight.indptr))
     data = np.einsum("qb,qb->q", dz[row], x[weight.indices])
-    return sp.csr_array((data, weight.indices, weight.indptr), shape=weight.shape)
+    return _like(weight, data)

@@ -80,6 +80,9 @@ class Load(Operation):
 class Map(Operation):
     """A scalar expression at every element; operands of one row or column are repeated.
 
+    If the result is a sparse weight's, it is at its non-zeros: an operand has the same pattern or
+    is a single number.
+
     Attributes:
         expression: over `a0`, `a1`, … (the operands) and the supplied `count` and `feature`.
         inputs: the operands.
@@ -117,8 +120,15 @@ class WeightGradient(Operation):
 
 
 @dataclass(frozen=True)
+class RowSquares(Operation):
+    """The sum of the squares of each row of a weight's gradient: `[outputs, 1]`."""
+
+    x: Value
+
+
+@dataclass(frozen=True)
 class Reduce(Operation):
-    """Sum or largest over the features (`[1, B]`), or sum over the batch (`[n, 1]`)."""
+    """Sum or largest over the features (one row is left), or sum over the batch (one column)."""
 
     kind: Literal["sum", "max"]
     axis: Literal["features", "batch"]
@@ -137,6 +147,52 @@ class LogSoftmax(Operation):
     """`log_softmax` over the features, stable."""
 
     x: Value
+
+
+@dataclass(frozen=True)
+class Standardize(Operation):
+    """`(x - mean) / sqrt(variance + epsilon)`.
+
+    Mean and variance are those of x over the batch, and its gradient sees them as such.
+    """
+
+    x: Value
+    mean: Value
+    variance: Value
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class Bernoulli(Operation):
+    """A dropout mask: 1 / keep with probability `keep`, else 0; fresh for every step.
+
+    The random numbers are Philox's, a function of seed, stream, step and position; see
+    `runtime/masks.py`, which has them in NumPy.
+
+    Attributes:
+        keep: in (0, 1).
+        stream: which of the model's masks it is.
+        like: the weight at whose non-zeros the mask is; None for an activation's.
+    """
+
+    keep: float
+    stream: int
+    like: Value | None
+
+
+@dataclass(frozen=True)
+class Concat(Operation):
+    """The rows of several values, one after the other."""
+
+    parts: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Slice(Operation):
+    """As many rows of x as the result has, from row `begin` on."""
+
+    x: Value
+    begin: int
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Any, cast
 from lark import Lark, Token, Tree, UnexpectedInput
 
 from nerva_dsl.ir.operations import (
+    Bernoulli,
+    Concat,
     Group,
     Load,
     LogSoftmax,
@@ -16,7 +18,10 @@ from nerva_dsl.ir.operations import (
     Operation,
     Product,
     Reduce,
+    RowSquares,
+    Slice,
     Softmax,
+    Standardize,
     TransposedProduct,
     Update,
     WeightGradient,
@@ -30,6 +35,7 @@ _SIMPLE: dict[str, type[Operation]] = {
     "product": Product,
     "transposed_product": TransposedProduct,
     "weight_gradient": WeightGradient,
+    "row_squares": RowSquares,
     "softmax": Softmax,
     "log_softmax": LogSoftmax,
 }
@@ -74,6 +80,8 @@ class _Reader:
         rules: list[Rule] = []
         graphs: list[Graph] = []
         schedule: Expr = Number(0.0)
+        clip_norm: float | None = None
+        confusions: list[tuple[str, int]] = []
         for item in cast("list[Tree[Token]]", rest):
             match item.data:
                 case "input":
@@ -88,6 +96,11 @@ class _Reader:
                     rules.append(_rule(item))
                 case "schedule":
                     schedule = _expression(item.children[0])
+                case "clip":
+                    clip_norm = _number(item.children[0])
+                case "confusion":
+                    label, classes = item.children
+                    confusions.append((str(label), int(str(classes))))
                 case "graph":
                     graphs.append(self._graph(item))
         return Program(
@@ -100,6 +113,8 @@ class _Reader:
             rules=tuple(rules),
             schedule=schedule,
             graphs=tuple(graphs),
+            clip_norm=clip_norm,
+            confusions=tuple(confusions),
             arena=int(str(arena)),
         )
 
@@ -175,6 +190,19 @@ class _Reader:
                 reduction, axis, x = parts
                 kinds = cast("tuple[Any, Any]", (str(reduction), str(axis)))
                 return Reduce(results, origin, *kinds, self._value(x))
+            case "standardize":
+                epsilon, *inputs = parts
+                x, mean, variance = map(self._value, inputs)
+                return Standardize(results, origin, x, mean, variance, _number(epsilon))
+            case "bernoulli":
+                keep, stream, *like = parts
+                pattern = self._value(like[0]) if like and like[0] is not None else None
+                return Bernoulli(results, origin, _number(keep), int(str(stream)), pattern)
+            case "concat":
+                return Concat(results, origin, tuple(map(self._value, parts)))
+            case "slice":
+                begin, x = parts
+                return Slice(results, origin, self._value(x), int(str(begin)))
             case "update":
                 rule, parameter, gradient = parts
                 return Update(

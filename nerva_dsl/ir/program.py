@@ -12,7 +12,7 @@ from nerva_dsl.scalar import Expr
 
 @dataclass(frozen=True)
 class Parameter:
-    """A trained array.
+    """An array of the model's state: trained, or kept beside (running statistics).
 
     Attributes:
         value: its name and type: a weight `[outputs, inputs]`, or `[n, 1]`.
@@ -30,7 +30,12 @@ class Parameter:
     @property
     def vector(self) -> bool:
         """Whether users see `[n]`: a bias, but not the weight of a layer with one input."""
-        return self.value.type.columns == 1 and not self.value.name.endswith(".weight")
+        return self.value.type.columns == 1 and not self.weight
+
+    @property
+    def weight(self) -> bool:
+        """Whether it is the matrix of a linear layer."""
+        return self.value.name.endswith(".weight")
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,8 @@ class Graph:
     """One entry of the compiled model.
 
     Attributes:
-        name: `step`, `gradients`, `evaluate` or `predict`.
+        name: `step`, `gradients`, `evaluate`, `predict`, or `masks`: those of the next step, of a
+            model that has some.
         operations: each reads only what is defined before it.
         results: what the caller gets, by name.
         buffers: where stored values lie, once planned.
@@ -90,6 +96,9 @@ class Program:
         rules: the optimizers in use.
         schedule: learning rate, over `epoch`, `epochs`, `step`.
         graphs: the entries.
+        clip_norm: largest norm of all gradients of a step together; None for any.
+        confusions: results of `evaluate` that are cells of a confusion matrix, with the number of
+            classes; samples are counted in them.
         arena: elements of the arena, once planned.
     """
 
@@ -102,6 +111,8 @@ class Program:
     rules: tuple[Rule, ...]
     schedule: Expr
     graphs: tuple[Graph, ...]
+    clip_norm: float | None = None
+    confusions: tuple[tuple[str, int], ...] = ()
     arena: int = 0
 
     def graph(self, name: str) -> Graph:

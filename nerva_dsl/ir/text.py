@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nerva_dsl.ir.operations import (
+    Bernoulli,
+    Concat,
     Group,
     Load,
     LogSoftmax,
@@ -12,7 +14,10 @@ from nerva_dsl.ir.operations import (
     Operation,
     Product,
     Reduce,
+    RowSquares,
+    Slice,
     Softmax,
+    Standardize,
     TransposedProduct,
     Update,
     WeightGradient,
@@ -52,6 +57,10 @@ def _program(program: Program) -> Iterator[str]:
         yield "}"
     yield ""
     yield f"schedule {to_text(program.schedule)}"
+    if program.clip_norm is not None:
+        yield f"clip {number_text(program.clip_norm)}"
+    for name, classes in program.confusions:
+        yield f"confusion {name} classes {classes}"
     for graph in program.graphs:
         yield ""
         yield from _graph(graph)
@@ -98,6 +107,17 @@ def _body(operation: Operation) -> str:
             return f"weight_gradient({weight}, {dz}, {x})"
         case Reduce(kind=kind, axis=axis, x=x):
             return f"reduce {kind} {axis}({x})"
+        case RowSquares(x=x):
+            return f"row_squares({x})"
+        case Standardize(x=x, mean=mean, variance=variance, epsilon=epsilon):
+            return f"standardize {number_text(epsilon)}({x}, {mean}, {variance})"
+        case Bernoulli(keep=keep, stream=stream, like=like):
+            pattern = "" if like is None else str(like)
+            return f"bernoulli {number_text(keep)} stream {stream}({pattern})"
+        case Concat(parts=parts):
+            return f"concat({_names(parts)})"
+        case Slice(x=x, begin=begin):
+            return f"slice {begin}({x})"
         case Softmax(x=x):
             return f"softmax({x})"
         case LogSoftmax(x=x):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from nerva_dsl.ir.operations import (
+    Bernoulli,
+    Concat,
     Group,
     Load,
     LogSoftmax,
@@ -12,7 +14,10 @@ from nerva_dsl.ir.operations import (
     Operation,
     Product,
     Reduce,
+    RowSquares,
+    Slice,
     Softmax,
+    Standardize,
     TransposedProduct,
     Update,
     WeightGradient,
@@ -76,7 +81,7 @@ def _operation(operation: Operation, visible: dict[str, Value], updated: set[str
     for value in operation.operands:
         if visible.get(value.name) != value:
             yield f"{_title(operation)} reads {value}: {value.type}, which is not defined so"
-        if value.name in updated and not isinstance(operation, Group):
+        if value.name in updated:
             yield f"{_title(operation)} reads {value} after it was updated"
     if isinstance(operation, Group):
         inner = dict(visible)
@@ -105,7 +110,7 @@ def _types(operation: Operation) -> str:
             if unknown:
                 return f"the expression reads {sorted(unknown)}"
             if any(value.type.format == "csr" for value in (y, *inputs)):
-                return "elementwise on a sparse matrix"
+                return _sparse_map(y, inputs)
             return "" if all(_repeats(x.type, y.type) for x in inputs) else "shapes differ"
         case Product(results=(y,), weight=w, x=x):
             return _expect(y, (w.type.shape[0], "B")) or _expect(x, (w.type.shape[1], "B"))
@@ -117,8 +122,26 @@ def _types(operation: Operation) -> str:
                 or _expect(x, (w.type.shape[1], "B"))
                 or ("" if y.type == w.type else "the gradient's type is not the weight's")
             )
-        case Reduce(results=(y,), axis="features"):
-            return _expect(y, (1, "B"))
+        case RowSquares(results=(y,), x=x):
+            return _expect(y, (x.type.shape[0], 1))
+        case Standardize(results=(y,), x=x, mean=mean, variance=variance):
+            column: tuple[Dim, Dim] = (x.type.shape[0], 1)
+            return _expect(y, x.type.shape) or _expect(mean, column) or _expect(variance, column)
+        case Bernoulli(results=(y,), keep=keep, like=like):
+            if not 0 < keep < 1:
+                return f"it keeps {keep}"
+            same = y.type.batched if like is None else y.type == like.type
+            return "" if same else "the mask's type is not that of what it is for"
+        case Concat(results=(y,), parts=parts):
+            rows = sum(part.type.rows for part in parts)
+            return _expect(y, (rows, "B")) or next(
+                filter(None, (_expect(part, (part.type.rows, "B")) for part in parts)), ""
+            )
+        case Slice(results=(y,), x=x, begin=begin):
+            inside = begin >= 0 and begin + y.type.rows <= x.type.rows
+            return _expect(y, (y.type.rows, "B")) if inside else "the slice is not inside"
+        case Reduce(results=(y,), axis="features", x=x):
+            return _expect(y, (1, x.type.shape[1]))
         case Reduce(results=(y,), x=x):
             return _expect(y, (x.type.shape[0], 1))
         case Softmax(results=(y,), x=x) | LogSoftmax(results=(y,), x=x):
@@ -133,6 +156,14 @@ def _types(operation: Operation) -> str:
 
 def _expect(value: Value, shape: tuple[Dim, Dim]) -> str:
     return "" if value.type.shape == shape else f"{value} is {value.type}, expected {shape}"
+
+
+def _sparse_map(y: Value, inputs: tuple[Value, ...]) -> str:
+    """At the non-zeros of y: operands of its type, or single numbers."""
+    if y.type.format != "csr" or not any(value.type.format == "csr" for value in inputs):
+        return "elementwise on a sparse matrix"
+    fits = all(value.type == y.type or value.type.shape == (1, 1) for value in inputs)
+    return "" if fits else "shapes differ"
 
 
 def _repeats(small: Type, large: Type) -> bool:
@@ -154,10 +185,11 @@ def _phases(graph: Graph) -> Iterator[str]:
 
 
 def _buffers(program: Program, graph: Graph) -> Iterator[str]:
-    """No two values that are alive in one phase may share memory."""
+    """No two values that are alive in one phase may share memory, but a view and what it shows."""
     if not graph.buffers:
         return
     lives = lifetimes(graph)
+    roots = {name: root.name for name, (root, _) in views(graph).items()}
     if unknown := [str(b.value) for b in graph.buffers if b.value.name not in lives]:
         yield f"buffers of {', '.join(unknown)}, which no group stores"
         return
@@ -167,6 +199,10 @@ def _buffers(program: Program, graph: Graph) -> Iterator[str]:
         for other in graph.buffers[:i]:
             apart = one.offset + one.size <= other.offset or other.offset + other.size <= one.offset
             first, second = lives[one.value.name], lives[other.value.name]
+            if roots.get(one.value.name) == roots.get(other.value.name, other.value.name):
+                continue
+            if roots.get(other.value.name) == one.value.name:
+                continue
             if not apart and first[0] <= second[1] and second[0] <= first[1]:
                 yield f"{one.value} and {other.value} share memory while both are alive"
 
@@ -174,7 +210,7 @@ def _buffers(program: Program, graph: Graph) -> Iterator[str]:
 def lifetimes(graph: Graph) -> dict[str, tuple[int, int]]:
     """First and last phase in which each stored value is alive, by name.
 
-    A result of the graph stays alive to the end.
+    A result of the graph stays alive to the end, and what a view shows as long as the view.
     """
     lives: dict[str, tuple[int, int]] = {}
     last = max((group.phase for group in _groups(graph.operations)), default=0)
@@ -187,7 +223,20 @@ def lifetimes(graph: Graph) -> dict[str, tuple[int, int]]:
     for _, value in graph.results:
         if value.name in lives:
             lives[value.name] = (lives[value.name][0], last)
+    for name, (root, _) in views(graph).items():
+        lives[root.name] = (lives[root.name][0], max(lives[root.name][1], lives[name][1]))
     return lives
+
+
+def views(graph: Graph) -> dict[str, tuple[Value, int]]:
+    """The values that lie inside another: that one, which is no view, and the row they begin at."""
+    found: dict[str, tuple[Value, int]] = {}
+    for group in _groups(graph.operations):
+        match group.body[0]:
+            case Slice(results=(y,), x=x, begin=begin):
+                root, offset = found.get(x.name, (x, 0))
+                found[y.name] = (root, offset + begin)
+    return found
 
 
 def _groups(operations: Iterable[Operation]) -> Iterator[Group]:

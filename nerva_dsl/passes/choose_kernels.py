@@ -6,21 +6,21 @@ families may be taken; this is the one place that knows them all.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from nerva_dsl.errors import NervaError
 from nerva_dsl.ir.operations import (
+    Bernoulli,
     Group,
-    Load,
     Operation,
     Product,
-    Reduce,
     TransposedProduct,
     WeightGradient,
 )
+from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Graph, Program
-from nerva_dsl.passes.fuse import is_samplewise
-from nerva_dsl.passes.rewrite import each_graph
+from nerva_dsl.passes.domains import Domain, group_domain
 
 BACKENDS = ("auto", "mkl", "native")
 
@@ -70,25 +70,34 @@ class ChooseKernels:
             raise BackendError(
                 f"there is no backend {self.backend!r}; choose one of {', '.join(BACKENDS)}"
             )
-        return each_graph(program, self._choose)
+        parameters = frozenset(parameter.value.name for parameter in program.parameters)
+        graphs = (
+            self._choose(graph, frozenset(patterns(program, graph)), parameters)
+            for graph in program.graphs
+        )
+        return replace(program, graphs=tuple(graphs))
 
-    def _choose(self, graph: Graph) -> Graph:
-        return replace(graph, operations=tuple(map(self._name, graph.operations)))
+    def _choose(self, graph: Graph, weights: Collection[str], parameters: Collection[str]) -> Graph:
+        operations: list[Operation] = []
+        for operation in graph.operations:
+            if isinstance(operation, Group):
+                kernel, reason = _native(operation, group_domain(operation.body, weights))
+                if kernel in _MKL_KERNELS:
+                    kernel, reason = self._family(operation, kernel, reason, parameters)
+                operation = replace(operation, kernel=kernel, reason=reason)  # noqa: PLW2901
+            operations.append(operation)
+        return replace(graph, operations=tuple(operations))
 
-    def _name(self, operation: Operation) -> Operation:
-        if not isinstance(operation, Group):
-            return operation
-        kernel, reason = _native(operation)
-        if kernel in _MKL_KERNELS:
-            kernel, reason = self._family(operation, kernel, reason)
-        return replace(operation, kernel=kernel, reason=reason)
-
-    def _family(self, group: Group, kernel: str, reason: str) -> tuple[str, str]:
+    def _family(
+        self, group: Group, kernel: str, reason: str, parameters: Collection[str]
+    ) -> tuple[str, str]:
         """MKL's kernel for a product, or the generated one."""
         name, faster = _MKL_KERNELS[kernel]
         weight = group.operands[0].type
         if self.backend == "native":
             return kernel, reason
+        if group.operands[0].name not in parameters and "spmm" in kernel:
+            return kernel, f"{reason}; MKL's handles know the weights, and here are masked ones"
         if weight.rows * weight.columns > _MOST_MKL_NUMBERS and "gemm" in kernel:
             return kernel, f"{reason}; too large for MKL's 32-bit interface"
         if self.backend == "mkl":
@@ -98,12 +107,21 @@ class ChooseKernels:
         return kernel, reason
 
 
-def _native(group: Group) -> tuple[str, str]:
+_BY_DOMAIN = {
+    Domain.GATHER: ("gather", "takes the samples of the batch and turns them"),
+    Domain.ELEMENTWISE: ("elementwise", "rides on no other kernel"),
+    Domain.SAMPLEWISE: ("samplewise", "reduces over the features of each sample"),
+    Domain.FEATUREWISE: ("featurewise", "works on each feature over the batch"),
+    Domain.WEIGHTS: ("weightwise", "works on each weight"),
+    Domain.SCALAR: ("scalar", "a few numbers: one thread sums them in their order"),
+    Domain.ROWS: ("concat", "copies rows, which are contiguous"),
+    Domain.VIEW: ("view", "its rows lie where they are read: nothing to do"),
+    Domain.SQUARES: ("row_squares", "for the norm of all gradients"),
+}
+
+
+def _native(group: Group, domain: Domain) -> tuple[str, str]:
     match group.body[0]:
-        case _ if is_samplewise(group.body):
-            return "samplewise", "reduces over the features of each sample"
-        case Load():
-            return "gather", "takes the samples of the batch and turns them"
         case Product(weight=weight):
             if weight.type.format == "csr":
                 return "spmm", "the weight is sparse: its non-zeros only"
@@ -116,6 +134,7 @@ def _native(group: Group) -> tuple[str, str]:
             if weight.type.format == "csr":
                 return "sddmm", "the weight is sparse: its gradient at the non-zeros only"
             return "gemm_gradient", "the weight is dense"
-        case Reduce():
-            return "batch_sum", "sums each feature over the batch"
-    return "elementwise", "rides on no other kernel"
+        case Bernoulli(like=like):
+            kind = "activations" if like is None else "weights"
+            return f"{kind}_mask", "random numbers of seed, step and position"
+    return _BY_DOMAIN[domain]

@@ -1,20 +1,27 @@
-"""Expand softmax and log_softmax into sums, maxima and elementwise operations.
+"""Expand softmax, log_softmax and standardize into sums, maxima and elementwise operations.
 
-Before: `softmax` and `log_softmax` may occur. After: neither does; both share the largest feature,
-the exponentials and their sum where they act on the same value. Why: one kernel can then compute a
-whole loss and its gradient. They stay whole until now because their gradients are simpler, and
-more accurate, than those of their parts.
+Before: `softmax`, `log_softmax` and `standardize` may occur. After: none does; softmaxes share the
+largest feature, the exponentials and their sum where they act on the same value. Why: one kernel
+can then compute a whole loss and its gradient. They stay whole until now because their gradients
+are simpler, and more accurate, than those of their parts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from nerva_dsl.ir.operations import LogSoftmax, Map, Operation, Reduce, Softmax
+from nerva_dsl.ir.operations import (
+    LogSoftmax,
+    Map,
+    Operation,
+    Reduce,
+    Softmax,
+    Standardize,
+)
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Type, Value
 from nerva_dsl.passes.rewrite import each_graph
-from nerva_dsl.scalar import Var, apply
+from nerva_dsl.scalar import Number, Var, apply
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,9 @@ def _expand(graph: Graph) -> Graph:
     shared: dict[str, tuple[Value, Value, Value]] = {}
     logs: dict[str, Value] = {}
     for operation in graph.operations:
+        if isinstance(operation, Standardize):
+            operations.append(_standardized(operation))
+            continue
         if not isinstance(operation, Softmax | LogSoftmax):
             operations.append(operation)
             continue
@@ -56,6 +66,13 @@ def _expand(graph: Graph) -> Graph:
             inputs, label = (x, top, logs[x.name]), "log_softmax"
         operations.append(Map(operation.results, operation.origin, expression, inputs, label))
     return replace(graph, operations=tuple(operations))
+
+
+def _standardized(operation: Standardize) -> Map:
+    deviation = apply("sqrt", apply("add", Var("a2"), Number(operation.epsilon)))
+    expression = apply("div", apply("sub", Var("a0"), Var("a1")), deviation)
+    inputs = (operation.x, operation.mean, operation.variance)
+    return Map(operation.results, operation.origin, expression, inputs, "standardize")
 
 
 def _exponentials(x: Value, operation: Operation) -> tuple[Operation, Operation, Operation]:

@@ -19,6 +19,7 @@ typedef struct {{
     double learning_rate;
     int64_t epoch, epochs;
     int64_t step;
+    uint64_t seed;
     int32_t threads;
 }} nerva_job;
 typedef struct {{
@@ -28,7 +29,7 @@ typedef struct {{
     int32_t error;
     int64_t row, feature;
     int32_t layer;
-    double totals[8];
+    double totals[32];
 }} nerva_report;
 nerva_model *nerva_create(void);
 void nerva_destroy(nerva_model *model);
@@ -38,10 +39,12 @@ int64_t *nerva_row_start(nerva_model *model, int parameter);
 int32_t *nerva_column(nerva_model *model, int parameter);
 int nerva_index(nerva_model *model, int parameter);
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
-int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report);
+int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
+                   int64_t *counts);
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output);
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradients);
+int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **masks);
 double nerva_learning_rate(double epoch, double epochs, double step);
 """
 
@@ -156,6 +159,10 @@ def generate(
         ],
         "trained": ["h.weight", "h.bias", "y.weight", "y.bias"],
         "totals": ["loss", "accuracy"] if target == "class" else ["loss"],
+        "step_totals": ["loss", "accuracy"] if target == "class" else ["loss"],
+        "confusions": [],
+        "masks": [],
+        "smallest_batch": 1,
         "backend": "native",
         "vector_bytes": 64,
         "kernels": [],

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
@@ -29,6 +30,7 @@ typedef struct {
     double learning_rate;     /* NaN: the schedule's */
     int64_t epoch, epochs;    /* for the schedule */
     int64_t step;             /* steps done before this call */
+    uint64_t seed;            /* of the masks of dropout */
     int32_t threads;          /* 0: as many as OpenMP chooses */
 } nerva_job;
 
@@ -41,7 +43,7 @@ typedef struct {
                                  3: memory ran out */
     int64_t row, feature;     /* where the input is not finite */
     int32_t layer;            /* first layer that is not finite; -1: the loss itself */
-    double totals[8];         /* sums over the samples, added to what is there */
+    double totals[32];        /* sums over the samples, added to what is there */
 } nerva_report;
 
 nerva_model *nerva_create(void);
@@ -52,10 +54,12 @@ int64_t *nerva_row_start(nerva_model *model, int parameter);
 int32_t *nerva_column(nerva_model *model, int parameter);
 int nerva_index(nerva_model *model, int parameter);
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
-int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report);
+int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
+                   int64_t *counts);
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output);
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradients);
+int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **masks);
 double nerva_learning_rate(double epoch, double epochs, double step);
 
 
@@ -229,6 +233,8 @@ enum { INPUT_NOT_FINITE = 1, LOSS_NOT_FINITE = 2, OUT_OF_MEMORY = 3 };
 /* What the threads of a call share. */
 typedef struct {
     real lr, step;            /* of the current step; steps count from 1 */
+    int64_t steps_done;       /* before the current step */
+    uint64_t seed;            /* of the masks of dropout */
     int leave;                /* after this batch: to stop was asked for, or there is an error */
     int error;
     int64_t row, feature;
@@ -388,15 +394,6 @@ static inline real dot(const real *a, const real *b)
     return sum_lanes(even + odd);
 }
 
-/* Σ_c a[c] over the batch. */
-static inline real row_sum(const real *a)
-{
-    vector sum = {0};
-    for (int start = 0; start < STRIDE; start += LANES)
-        sum += *(const vector *)(a + start);
-    return sum_lanes(sum);
-}
-
 
 /* momentum: one weight, its gradient g, and the state beside it. */
 static inline void update_momentum(real *weight, real g, real *v_state, real lr, real step)
@@ -456,14 +453,14 @@ static void gather_div(const real *restrict data, const int64_t *order, int64_t 
  *   autoencoder.nerva:13: hidden  = relu(linear(scaled, 128))
  *   autoencoder.nerva:15: decoded = relu(linear(encoded, 128))
  */
-static void spmm_relu(const Array *weight, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+static void spmm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->value, weight->column, weight->row_start[row],
+            sparse_tile(value, weight->column, weight->row_start[row],
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             real *const to_relu_row = to_relu + row * STRIDE + start;
@@ -479,14 +476,14 @@ static void spmm_relu(const Array *weight, const real *restrict x, const real *r
 /* W x, linear, relu
  *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
  */
-static void gemm_relu(const Array *weight, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+static void gemm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t first_row = 0; first_row < weight->rows; first_row += JAM)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sums[JAM][TILE];
-            dense_tile(weight->value + first_row * weight->columns, weight->columns, 1,
+            dense_tile(value + first_row * weight->columns, weight->columns, 1,
                        weight->columns, weight->rows - first_row, x + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->rows; part++) {
                 const int64_t row = first_row + part;
@@ -506,14 +503,14 @@ static void gemm_relu(const Array *weight, const real *restrict x, const real *r
 /* W x, linear, sigmoid
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  */
-static void spmm_sigmoid(const Array *weight, const real *restrict x, const real *restrict bias, real *restrict to_sigmoid, int count)
+static void spmm_sigmoid(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_sigmoid, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->value, weight->column, weight->row_start[row],
+            sparse_tile(value, weight->column, weight->row_start[row],
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             real *const to_sigmoid_row = to_sigmoid + row * STRIDE + start;
@@ -530,14 +527,14 @@ static void spmm_sigmoid(const Array *weight, const real *restrict x, const real
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  *   autoencoder.nerva:19: loss   = squared_error(image, scaled)
  */
-static void spmm_pow(const Array *weight, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_pow, int count)
+static void spmm_pow(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_pow, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->value, weight->column, weight->row_start[row],
+            sparse_tile(value, weight->column, weight->row_start[row],
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             const real *const input_row = input + row * STRIDE + start;
@@ -581,14 +578,14 @@ static void samplewise(const real *restrict input, real *restrict to_sum, int co
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  *   autoencoder.nerva:19: loss   = squared_error(image, scaled)
  */
-static void spmm_chain(const Array *weight, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_chain, int count)
+static void spmm_chain(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_chain, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->value, weight->column, weight->row_start[row],
+            sparse_tile(value, weight->column, weight->row_start[row],
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             const real samples = (real)count;
@@ -613,12 +610,17 @@ static void spmm_chain(const Array *weight, const real *restrict x, const real *
  *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
  *   autoencoder.nerva:13: hidden  = relu(linear(scaled, 128))
  */
-static void batch_sum_store(int64_t rows, const real *restrict x, real *restrict gradient)
+static void featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
-        const real g = row_sum(x + row * STRIDE);
-        gradient[row] = g;
+        const real *const input_row = input + row * STRIDE;
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < STRIDE; column++) {
+            sum_of += column < count ? input_row[column] : 0;
+        }
+        to_sum_of[row] = sum_of;
     }
 }
 
@@ -627,14 +629,14 @@ static void batch_sum_store(int64_t rows, const real *restrict x, real *restrict
  *   autoencoder.nerva:15: decoded = relu(linear(encoded, 128))
  *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
  */
-static void spmm_transposed_relu_slope(const Array *weight, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
+static void spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->transposed, weight->row, weight->column_start[row],
+            sparse_tile(value, weight->row, weight->column_start[row],
                         weight->column_start[row + 1], dz + start, sum);
             const real *const input_row = input + row * STRIDE + start;
             real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
@@ -651,13 +653,13 @@ static void spmm_transposed_relu_slope(const Array *weight, const real *restrict
  *   autoencoder.nerva:15: decoded = relu(linear(encoded, 128))
  *   autoencoder.nerva:13: hidden  = relu(linear(scaled, 128))
  */
-static void sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict gradient)
+static void sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int64_t q = weight->row_start[row]; q < weight->row_start[row + 1]; q++) {
             const real g = dot(dz + row * STRIDE, x + (int64_t)weight->column[q] * STRIDE);
-            gradient[q] = g;
+            to_gradient[q] = g;
         }
 }
 
@@ -665,14 +667,14 @@ static void sddmm_store(Array *weight, const real *restrict dz, const real *rest
  *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
  *   autoencoder.nerva:13: hidden  = relu(linear(scaled, 128))
  */
-static void gemm_transposed_relu_slope(const Array *weight, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
+static void gemm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t first_row = 0; first_row < weight->columns; first_row += JAM)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sums[JAM][TILE];
-            dense_tile(weight->value + first_row, 1, weight->columns, weight->rows,
+            dense_tile(value + first_row, 1, weight->columns, weight->rows,
                        weight->columns - first_row, dz + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->columns; part++) {
                 const int64_t row = first_row + part;
@@ -691,14 +693,14 @@ static void gemm_transposed_relu_slope(const Array *weight, const real *restrict
 /* dz times transposed x at the non-zeros of W
  *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
  */
-static void gemm_gradient_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict gradient)
+static void gemm_gradient_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int64_t column = 0; column < weight->columns; column++) {
             const int64_t q = row * weight->columns + column;
             const real g = dot(dz + row * STRIDE, x + column * STRIDE);
-            gradient[q] = g;
+            to_gradient[q] = g;
         }
 }
 
@@ -706,14 +708,14 @@ static void gemm_gradient_store(Array *weight, const real *restrict dz, const re
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  *   autoencoder.nerva:19: loss   = squared_error(image, scaled)
  */
-static void spmm_pow_chain(const Array *weight, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_pow, real *restrict to_chain, int count)
+static void spmm_pow_chain(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_pow, real *restrict to_chain, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->value, weight->column, weight->row_start[row],
+            sparse_tile(value, weight->column, weight->row_start[row],
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             const real *const input_row = input + row * STRIDE + start;
@@ -742,13 +744,17 @@ static void spmm_pow_chain(const Array *weight, const real *restrict x, const re
  *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
  *   autoencoder.nerva:13: hidden  = relu(linear(scaled, 128))
  */
-static void batch_sum_momentum(Array *vector, const real *restrict x, real lr, real step)
+static void featurewise_momentum(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
 {
-    const int64_t rows = vector->rows;
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
-        const real g = row_sum(x + row * STRIDE);
-        update_momentum(&vector->value[row], g, &vector->state[0][row], lr, step);
+        const real *const input_row = input + row * STRIDE;
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < STRIDE; column++) {
+            sum_of += column < count ? input_row[column] : 0;
+        }
+        update_momentum(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
     }
 }
 
@@ -800,13 +806,13 @@ static void predict(nerva_model *model, const nerva_job *job, int64_t first, int
     real *const arena = model->arena;
     gather_div(job->x, job->order, first, run, arena + 4096, count);  /* scaled */
     meet(run);
-    spmm_relu(&model->arrays[HIDDEN_WEIGHT], arena + 4096, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
+    spmm_relu(&model->arrays[HIDDEN_WEIGHT], model->arrays[HIDDEN_WEIGHT].value, arena + 4096, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
     meet(run);
-    gemm_relu(&model->arrays[ENCODED_WEIGHT], arena + 0, model->arrays[ENCODED_BIAS].value, arena + 4096, count);  /* encoded */
+    gemm_relu(&model->arrays[ENCODED_WEIGHT], model->arrays[ENCODED_WEIGHT].value, arena + 0, model->arrays[ENCODED_BIAS].value, arena + 4096, count);  /* encoded */
     meet(run);
-    spmm_relu(&model->arrays[DECODED_WEIGHT], arena + 4096, model->arrays[DECODED_BIAS].value, arena + 0, count);  /* decoded */
+    spmm_relu(&model->arrays[DECODED_WEIGHT], model->arrays[DECODED_WEIGHT].value, arena + 4096, model->arrays[DECODED_BIAS].value, arena + 0, count);  /* decoded */
     meet(run);
-    spmm_sigmoid(&model->arrays[IMAGE_WEIGHT], arena + 0, model->arrays[IMAGE_BIAS].value, arena + 4096, count);  /* image */
+    spmm_sigmoid(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 0, model->arrays[IMAGE_BIAS].value, arena + 4096, count);  /* image */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -817,13 +823,13 @@ static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, in
     real *const arena = model->arena;
     gather_div(job->x, job->order, first, run, arena + 4096, count);  /* scaled */
     meet(run);
-    spmm_relu(&model->arrays[HIDDEN_WEIGHT], arena + 4096, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
+    spmm_relu(&model->arrays[HIDDEN_WEIGHT], model->arrays[HIDDEN_WEIGHT].value, arena + 4096, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
     meet(run);
-    gemm_relu(&model->arrays[ENCODED_WEIGHT], arena + 0, model->arrays[ENCODED_BIAS].value, arena + 6144, count);  /* encoded */
+    gemm_relu(&model->arrays[ENCODED_WEIGHT], model->arrays[ENCODED_WEIGHT].value, arena + 0, model->arrays[ENCODED_BIAS].value, arena + 6144, count);  /* encoded */
     meet(run);
-    spmm_relu(&model->arrays[DECODED_WEIGHT], arena + 6144, model->arrays[DECODED_BIAS].value, arena + 0, count);  /* decoded */
+    spmm_relu(&model->arrays[DECODED_WEIGHT], model->arrays[DECODED_WEIGHT].value, arena + 6144, model->arrays[DECODED_BIAS].value, arena + 0, count);  /* decoded */
     meet(run);
-    spmm_pow(&model->arrays[IMAGE_WEIGHT], arena + 0, model->arrays[IMAGE_BIAS].value, arena + 4096, arena + 6144, count);  /* pow */
+    spmm_pow(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 0, model->arrays[IMAGE_BIAS].value, arena + 4096, arena + 6144, count);  /* pow */
     meet(run);
     samplewise(arena + 6144, arena + 0, count);  /* loss */
     meet(run);
@@ -836,27 +842,27 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     real *const arena = model->arena;
     gather_div(job->x, job->order, first, run, arena + 12288, count);  /* scaled */
     meet(run);
-    spmm_relu(&model->arrays[HIDDEN_WEIGHT], arena + 12288, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
+    spmm_relu(&model->arrays[HIDDEN_WEIGHT], model->arrays[HIDDEN_WEIGHT].value, arena + 12288, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
     meet(run);
-    gemm_relu(&model->arrays[ENCODED_WEIGHT], arena + 0, model->arrays[ENCODED_BIAS].value, arena + 16384, count);  /* encoded */
+    gemm_relu(&model->arrays[ENCODED_WEIGHT], model->arrays[ENCODED_WEIGHT].value, arena + 0, model->arrays[ENCODED_BIAS].value, arena + 16384, count);  /* encoded */
     meet(run);
-    spmm_relu(&model->arrays[DECODED_WEIGHT], arena + 16384, model->arrays[DECODED_BIAS].value, arena + 4096, count);  /* decoded */
+    spmm_relu(&model->arrays[DECODED_WEIGHT], model->arrays[DECODED_WEIGHT].value, arena + 16384, model->arrays[DECODED_BIAS].value, arena + 4096, count);  /* decoded */
     meet(run);
-    spmm_chain(&model->arrays[IMAGE_WEIGHT], arena + 4096, model->arrays[IMAGE_BIAS].value, arena + 12288, arena + 14336, count);  /* image.linear.grad */
+    spmm_chain(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 4096, model->arrays[IMAGE_BIAS].value, arena + 12288, arena + 14336, count);  /* image.linear.grad */
     meet(run);
-    batch_sum_store(64, arena + 14336, gradients[7]);  /* image.bias.grad */
-    spmm_transposed_relu_slope(&model->arrays[IMAGE_WEIGHT], arena + 14336, arena + 4096, arena + 8192, count);  /* decoded.linear.grad */
+    featurewise_store(64, arena + 14336, gradients[7], count);  /* image.bias.grad */
+    spmm_transposed_relu_slope(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].transposed, arena + 14336, arena + 4096, arena + 8192, count);  /* decoded.linear.grad */
     sddmm_store(&model->arrays[IMAGE_WEIGHT], arena + 14336, arena + 4096, gradients[6]);  /* image.weight.grad */
     meet(run);
-    batch_sum_store(128, arena + 8192, gradients[5]);  /* decoded.bias.grad */
-    spmm_transposed_relu_slope(&model->arrays[DECODED_WEIGHT], arena + 8192, arena + 16384, arena + 14336, count);  /* encoded.linear.grad */
+    featurewise_store(128, arena + 8192, gradients[5], count);  /* decoded.bias.grad */
+    spmm_transposed_relu_slope(&model->arrays[DECODED_WEIGHT], model->arrays[DECODED_WEIGHT].transposed, arena + 8192, arena + 16384, arena + 14336, count);  /* encoded.linear.grad */
     sddmm_store(&model->arrays[DECODED_WEIGHT], arena + 8192, arena + 16384, gradients[4]);  /* decoded.weight.grad */
     meet(run);
-    batch_sum_store(16, arena + 14336, gradients[3]);  /* encoded.bias.grad */
-    gemm_transposed_relu_slope(&model->arrays[ENCODED_WEIGHT], arena + 14336, arena + 0, arena + 4096, count);  /* hidden.linear.grad */
+    featurewise_store(16, arena + 14336, gradients[3], count);  /* encoded.bias.grad */
+    gemm_transposed_relu_slope(&model->arrays[ENCODED_WEIGHT], model->arrays[ENCODED_WEIGHT].value, arena + 14336, arena + 0, arena + 4096, count);  /* hidden.linear.grad */
     gemm_gradient_store(&model->arrays[ENCODED_WEIGHT], arena + 14336, arena + 0, gradients[2]);  /* encoded.weight.grad */
     meet(run);
-    batch_sum_store(128, arena + 4096, gradients[1]);  /* hidden.bias.grad */
+    featurewise_store(128, arena + 4096, gradients[1], count);  /* hidden.bias.grad */
     sddmm_store(&model->arrays[HIDDEN_WEIGHT], arena + 4096, arena + 12288, gradients[0]);  /* hidden.weight.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
@@ -868,16 +874,16 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
     real *const arena = model->arena;
     gather_div(job->x, job->order, first, run, arena + 12288, count);  /* scaled */
     meet(run);
-    spmm_relu(&model->arrays[HIDDEN_WEIGHT], arena + 12288, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
+    spmm_relu(&model->arrays[HIDDEN_WEIGHT], model->arrays[HIDDEN_WEIGHT].value, arena + 12288, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
     meet(run);
-    gemm_relu(&model->arrays[ENCODED_WEIGHT], arena + 0, model->arrays[ENCODED_BIAS].value, arena + 18432, count);  /* encoded */
+    gemm_relu(&model->arrays[ENCODED_WEIGHT], model->arrays[ENCODED_WEIGHT].value, arena + 0, model->arrays[ENCODED_BIAS].value, arena + 18432, count);  /* encoded */
     meet(run);
-    spmm_relu(&model->arrays[DECODED_WEIGHT], arena + 18432, model->arrays[DECODED_BIAS].value, arena + 4096, count);  /* decoded */
+    spmm_relu(&model->arrays[DECODED_WEIGHT], model->arrays[DECODED_WEIGHT].value, arena + 18432, model->arrays[DECODED_BIAS].value, arena + 4096, count);  /* decoded */
     meet(run);
-    spmm_pow_chain(&model->arrays[IMAGE_WEIGHT], arena + 4096, model->arrays[IMAGE_BIAS].value, arena + 12288, arena + 14336, arena + 16384, count);  /* pow, image.linear.grad */
+    spmm_pow_chain(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 4096, model->arrays[IMAGE_BIAS].value, arena + 12288, arena + 14336, arena + 16384, count);  /* pow, image.linear.grad */
     meet(run);
     samplewise(arena + 14336, arena + 18944, count);  /* loss */
-    spmm_transposed_relu_slope(&model->arrays[IMAGE_WEIGHT], arena + 16384, arena + 4096, arena + 8192, count);  /* decoded.linear.grad */
+    spmm_transposed_relu_slope(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].transposed, arena + 16384, arena + 4096, arena + 8192, count);  /* decoded.linear.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -886,17 +892,17 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
 static void step_update(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    spmm_transposed_relu_slope(&model->arrays[DECODED_WEIGHT], arena + 8192, arena + 18432, arena + 14336, count);  /* encoded.linear.grad */
-    batch_sum_momentum(&model->arrays[IMAGE_BIAS], arena + 16384, run->lr, run->step);  /* image.bias */
+    spmm_transposed_relu_slope(&model->arrays[DECODED_WEIGHT], model->arrays[DECODED_WEIGHT].transposed, arena + 8192, arena + 18432, arena + 14336, count);  /* encoded.linear.grad */
+    featurewise_momentum(64, run->lr, run->step, arena + 16384, &model->arrays[IMAGE_BIAS], count);  /* image.bias */
     sddmm_momentum(&model->arrays[IMAGE_WEIGHT], arena + 16384, arena + 4096, run->lr, run->step);  /* image.weight */
-    batch_sum_momentum(&model->arrays[DECODED_BIAS], arena + 8192, run->lr, run->step);  /* decoded.bias */
+    featurewise_momentum(128, run->lr, run->step, arena + 8192, &model->arrays[DECODED_BIAS], count);  /* decoded.bias */
     meet(run);
-    gemm_transposed_relu_slope(&model->arrays[ENCODED_WEIGHT], arena + 14336, arena + 0, arena + 4096, count);  /* hidden.linear.grad */
+    gemm_transposed_relu_slope(&model->arrays[ENCODED_WEIGHT], model->arrays[ENCODED_WEIGHT].value, arena + 14336, arena + 0, arena + 4096, count);  /* hidden.linear.grad */
     sddmm_momentum(&model->arrays[DECODED_WEIGHT], arena + 8192, arena + 18432, run->lr, run->step);  /* decoded.weight */
-    batch_sum_momentum(&model->arrays[ENCODED_BIAS], arena + 14336, run->lr, run->step);  /* encoded.bias */
+    featurewise_momentum(16, run->lr, run->step, arena + 14336, &model->arrays[ENCODED_BIAS], count);  /* encoded.bias */
     meet(run);
     gemm_gradient_momentum(&model->arrays[ENCODED_WEIGHT], arena + 14336, arena + 0, run->lr, run->step);  /* encoded.weight */
-    batch_sum_momentum(&model->arrays[HIDDEN_BIAS], arena + 4096, run->lr, run->step);  /* hidden.bias */
+    featurewise_momentum(128, run->lr, run->step, arena + 4096, &model->arrays[HIDDEN_BIAS], count);  /* hidden.bias */
     sddmm_momentum_2(&model->arrays[HIDDEN_WEIGHT], arena + 4096, arena + 12288, run->lr, run->step);  /* hidden.weight */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
@@ -923,6 +929,7 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
 {
     report->step = steps;
     run->step = (real)(steps + 1);
+    run->steps_done = steps;
     run->lr = (real)job->learning_rate;
     if (isnan(job->learning_rate))
         run->lr = (real)nerva_learning_rate((double)job->epoch, (double)job->epochs,
@@ -931,7 +938,7 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
 
 static Run begin(const nerva_job *job, nerva_report *report)
 {
-    Run run = { .layer = -1 };
+    Run run = { .layer = -1, .seed = job->seed };
     set_step(&run, job, report, job->step);
     return run;
 }
@@ -1034,8 +1041,10 @@ int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report)
     return finish(report, &run);
 }
 
-int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report)
+int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
+                   int64_t *counts)
 {
+    (void)counts;
     Run run = begin(job, report);
     #pragma omp parallel num_threads(team(job))
     {
@@ -1097,5 +1106,13 @@ int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *repo
         gradients(model, job, 0, batch_size(job, 0), &run, gradient);
         restore_subnormals(before);
     }
+    return finish(report, &run);
+}
+
+/* The masks of the next step for the first `samples` rows of a batch. */
+int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **to)
+{
+    Run run = begin(job, report);
+    (void)model, (void)to;
     return finish(report, &run);
 }

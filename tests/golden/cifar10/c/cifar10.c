@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
@@ -29,6 +30,7 @@ typedef struct {
     double learning_rate;     /* NaN: the schedule's */
     int64_t epoch, epochs;    /* for the schedule */
     int64_t step;             /* steps done before this call */
+    uint64_t seed;            /* of the masks of dropout */
     int32_t threads;          /* 0: as many as OpenMP chooses */
 } nerva_job;
 
@@ -41,7 +43,7 @@ typedef struct {
                                  3: memory ran out */
     int64_t row, feature;     /* where the input is not finite */
     int32_t layer;            /* first layer that is not finite; -1: the loss itself */
-    double totals[8];         /* sums over the samples, added to what is there */
+    double totals[32];        /* sums over the samples, added to what is there */
 } nerva_report;
 
 nerva_model *nerva_create(void);
@@ -52,10 +54,12 @@ int64_t *nerva_row_start(nerva_model *model, int parameter);
 int32_t *nerva_column(nerva_model *model, int parameter);
 int nerva_index(nerva_model *model, int parameter);
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
-int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report);
+int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
+                   int64_t *counts);
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output);
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradients);
+int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **masks);
 double nerva_learning_rate(double epoch, double epochs, double step);
 
 
@@ -225,6 +229,8 @@ enum { INPUT_NOT_FINITE = 1, LOSS_NOT_FINITE = 2, OUT_OF_MEMORY = 3 };
 /* What the threads of a call share. */
 typedef struct {
     real lr, step;            /* of the current step; steps count from 1 */
+    int64_t steps_done;       /* before the current step */
+    uint64_t seed;            /* of the masks of dropout */
     int leave;                /* after this batch: to stop was asked for, or there is an error */
     int error;
     int64_t row, feature;
@@ -341,15 +347,6 @@ static inline real dot(const real *a, const real *b)
     return sum_lanes(even + odd);
 }
 
-/* Σ_c a[c] over the batch. */
-static inline real row_sum(const real *a)
-{
-    vector sum = {0};
-    for (int start = 0; start < STRIDE; start += LANES)
-        sum += *(const vector *)(a + start);
-    return sum_lanes(sum);
-}
-
 
 /* nesterov: one weight, its gradient g, and the state beside it. */
 static inline void update_nesterov(real *weight, real g, real *v_state, real lr, real step)
@@ -408,14 +405,14 @@ static void gather_normalize(const uint8_t *restrict data, const int64_t *order,
  *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
  *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
  */
-static void spmm_relu(const Array *weight, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+static void spmm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->value, weight->column, weight->row_start[row],
+            sparse_tile(value, weight->column, weight->row_start[row],
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             real *const to_relu_row = to_relu + row * STRIDE + start;
@@ -431,14 +428,14 @@ static void spmm_relu(const Array *weight, const real *restrict x, const real *r
 /* W x, linear
  *   cifar10.nerva:15: y  = linear(h2, 10)
  */
-static void spmm_linear(const Array *weight, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
+static void spmm_linear(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->value, weight->column, weight->row_start[row],
+            sparse_tile(value, weight->column, weight->row_start[row],
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             real *const to_linear_row = to_linear + row * STRIDE + start;
@@ -603,12 +600,17 @@ static void samplewise_2(const real *restrict input, real *restrict to_mul_slope
  *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
  *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
  */
-static void batch_sum_store(int64_t rows, const real *restrict x, real *restrict gradient)
+static void featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
-        const real g = row_sum(x + row * STRIDE);
-        gradient[row] = g;
+        const real *const input_row = input + row * STRIDE;
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < STRIDE; column++) {
+            sum_of += column < count ? input_row[column] : 0;
+        }
+        to_sum_of[row] = sum_of;
     }
 }
 
@@ -617,14 +619,14 @@ static void batch_sum_store(int64_t rows, const real *restrict x, real *restrict
  *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
  *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
  */
-static void spmm_transposed_relu_slope(const Array *weight, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
+static void spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->transposed, weight->row, weight->column_start[row],
+            sparse_tile(value, weight->row, weight->column_start[row],
                         weight->column_start[row + 1], dz + start, sum);
             const real *const input_row = input + row * STRIDE + start;
             real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
@@ -641,13 +643,13 @@ static void spmm_transposed_relu_slope(const Array *weight, const real *restrict
  *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
  *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
  */
-static void sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict gradient)
+static void sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int64_t q = weight->row_start[row]; q < weight->row_start[row + 1]; q++) {
             const real g = dot(dz + row * STRIDE, x + (int64_t)weight->column[q] * STRIDE);
-            gradient[q] = g;
+            to_gradient[q] = g;
         }
 }
 
@@ -736,13 +738,17 @@ static void samplewise_3(const real *restrict input, real *restrict to_mul_slope
  *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
  *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
  */
-static void batch_sum_nesterov(Array *vector, const real *restrict x, real lr, real step)
+static void featurewise_nesterov(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
 {
-    const int64_t rows = vector->rows;
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
-        const real g = row_sum(x + row * STRIDE);
-        update_nesterov(&vector->value[row], g, &vector->state[0][row], lr, step);
+        const real *const input_row = input + row * STRIDE;
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < STRIDE; column++) {
+            sum_of += column < count ? input_row[column] : 0;
+        }
+        update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
     }
 }
 
@@ -780,11 +786,11 @@ static void predict(nerva_model *model, const nerva_job *job, int64_t first, int
     real *const arena = model->arena;
     gather_normalize(job->x, job->order, first, run, arena + 0, count);  /* scaled */
     meet(run);
-    spmm_relu(&model->arrays[H1_WEIGHT], arena + 0, model->arrays[H1_BIAS].value, arena + 344064, count);  /* h1 */
+    spmm_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 0, model->arrays[H1_BIAS].value, arena + 344064, count);  /* h1 */
     meet(run);
-    spmm_relu(&model->arrays[H2_WEIGHT], arena + 344064, model->arrays[H2_BIAS].value, arena + 0, count);  /* h2 */
+    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 344064, model->arrays[H2_BIAS].value, arena + 0, count);  /* h2 */
     meet(run);
-    spmm_linear(&model->arrays[Y_WEIGHT], arena + 0, model->arrays[Y_BIAS].value, arena + 57344, count);  /* y */
+    spmm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 0, model->arrays[Y_BIAS].value, arena + 57344, count);  /* y */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -796,11 +802,11 @@ static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, in
     gather_normalize(job->x, job->order, first, run, arena + 0, count);  /* scaled */
     gather(job->t, job->order, first, run, arena + 458752, count);  /* t.batch */
     meet(run);
-    spmm_relu(&model->arrays[H1_WEIGHT], arena + 0, model->arrays[H1_BIAS].value, arena + 344064, count);  /* h1 */
+    spmm_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 0, model->arrays[H1_BIAS].value, arena + 344064, count);  /* h1 */
     meet(run);
-    spmm_relu(&model->arrays[H2_WEIGHT], arena + 344064, model->arrays[H2_BIAS].value, arena + 0, count);  /* h2 */
+    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 344064, model->arrays[H2_BIAS].value, arena + 0, count);  /* h2 */
     meet(run);
-    spmm_linear(&model->arrays[Y_WEIGHT], arena + 0, model->arrays[Y_BIAS].value, arena + 57344, count);  /* y */
+    spmm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 0, model->arrays[Y_BIAS].value, arena + 57344, count);  /* y */
     meet(run);
     samplewise(arena + 57344, arena + 458752, arena + 112, arena + 0, count);  /* loss, accuracy */
     meet(run);
@@ -814,23 +820,23 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     gather_normalize(job->x, job->order, first, run, arena + 0, count);  /* scaled */
     gather(job->t, job->order, first, run, arena + 520576, count);  /* t.batch */
     meet(run);
-    spmm_relu(&model->arrays[H1_WEIGHT], arena + 0, model->arrays[H1_BIAS].value, arena + 344064, count);  /* h1 */
+    spmm_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 0, model->arrays[H1_BIAS].value, arena + 344064, count);  /* h1 */
     meet(run);
-    spmm_relu(&model->arrays[H2_WEIGHT], arena + 344064, model->arrays[H2_BIAS].value, arena + 458752, count);  /* h2 */
+    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 344064, model->arrays[H2_BIAS].value, arena + 458752, count);  /* h2 */
     meet(run);
-    spmm_linear(&model->arrays[Y_WEIGHT], arena + 458752, model->arrays[Y_BIAS].value, arena + 516096, count);  /* y */
+    spmm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 458752, model->arrays[Y_BIAS].value, arena + 516096, count);  /* y */
     meet(run);
     samplewise_2(arena + 520576, arena + 517216, arena + 516096, arena + 518336, arena + 519456, count);  /* log_softmax.grad, y.exp, y.grad.2 */
     meet(run);
-    batch_sum_store(10, arena + 519456, gradients[5]);  /* y.bias.grad */
-    spmm_transposed_relu_slope(&model->arrays[Y_WEIGHT], arena + 519456, arena + 458752, arena + 573440, count);  /* h2.linear.grad */
+    featurewise_store(10, arena + 519456, gradients[5], count);  /* y.bias.grad */
+    spmm_transposed_relu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 519456, arena + 458752, arena + 573440, count);  /* h2.linear.grad */
     sddmm_store(&model->arrays[Y_WEIGHT], arena + 519456, arena + 458752, gradients[4]);  /* y.weight.grad */
     meet(run);
-    batch_sum_store(512, arena + 573440, gradients[3]);  /* h2.bias.grad */
-    spmm_transposed_relu_slope(&model->arrays[H2_WEIGHT], arena + 573440, arena + 344064, arena + 458752, count);  /* h1.linear.grad */
+    featurewise_store(512, arena + 573440, gradients[3], count);  /* h2.bias.grad */
+    spmm_transposed_relu_slope(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 573440, arena + 344064, arena + 458752, count);  /* h1.linear.grad */
     sddmm_store(&model->arrays[H2_WEIGHT], arena + 573440, arena + 344064, gradients[2]);  /* h2.weight.grad */
     meet(run);
-    batch_sum_store(1024, arena + 458752, gradients[1]);  /* h1.bias.grad */
+    featurewise_store(1024, arena + 458752, gradients[1], count);  /* h1.bias.grad */
     sddmm_store(&model->arrays[H1_WEIGHT], arena + 458752, arena + 0, gradients[0]);  /* h1.weight.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
@@ -843,11 +849,11 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
     gather_normalize(job->x, job->order, first, run, arena + 0, count);  /* scaled */
     gather(job->t, job->order, first, run, arena + 462112, count);  /* t.batch */
     meet(run);
-    spmm_relu(&model->arrays[H1_WEIGHT], arena + 0, model->arrays[H1_BIAS].value, arena + 344064, count);  /* h1 */
+    spmm_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 0, model->arrays[H1_BIAS].value, arena + 344064, count);  /* h1 */
     meet(run);
-    spmm_relu(&model->arrays[H2_WEIGHT], arena + 344064, model->arrays[H2_BIAS].value, arena + 573440, count);  /* h2 */
+    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 344064, model->arrays[H2_BIAS].value, arena + 573440, count);  /* h2 */
     meet(run);
-    spmm_linear(&model->arrays[Y_WEIGHT], arena + 573440, model->arrays[Y_BIAS].value, arena + 458752, count);  /* y */
+    spmm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 573440, model->arrays[Y_BIAS].value, arena + 458752, count);  /* y */
     meet(run);
     samplewise_3(arena + 462112, arena + 459872, arena + 458752, arena + 460992, arena + 689360, arena + 688128, arena + 689248, count);  /* log_softmax.grad, y.exp, loss, accuracy, y.grad.2 */
     meet(run);
@@ -858,15 +864,15 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
 static void step_update(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    spmm_transposed_relu_slope(&model->arrays[Y_WEIGHT], arena + 688128, arena + 573440, arena + 630784, count);  /* h2.linear.grad */
-    batch_sum_nesterov(&model->arrays[Y_BIAS], arena + 688128, run->lr, run->step);  /* y.bias */
+    spmm_transposed_relu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 688128, arena + 573440, arena + 630784, count);  /* h2.linear.grad */
+    featurewise_nesterov(10, run->lr, run->step, arena + 688128, &model->arrays[Y_BIAS], count);  /* y.bias */
     meet(run);
-    spmm_transposed_relu_slope(&model->arrays[H2_WEIGHT], arena + 630784, arena + 344064, arena + 458752, count);  /* h1.linear.grad */
+    spmm_transposed_relu_slope(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 630784, arena + 344064, arena + 458752, count);  /* h1.linear.grad */
     sddmm_nesterov(&model->arrays[Y_WEIGHT], arena + 688128, arena + 573440, run->lr, run->step);  /* y.weight */
-    batch_sum_nesterov(&model->arrays[H2_BIAS], arena + 630784, run->lr, run->step);  /* h2.bias */
+    featurewise_nesterov(512, run->lr, run->step, arena + 630784, &model->arrays[H2_BIAS], count);  /* h2.bias */
     meet(run);
     sddmm_nesterov(&model->arrays[H2_WEIGHT], arena + 630784, arena + 344064, run->lr, run->step);  /* h2.weight */
-    batch_sum_nesterov(&model->arrays[H1_BIAS], arena + 458752, run->lr, run->step);  /* h1.bias */
+    featurewise_nesterov(1024, run->lr, run->step, arena + 458752, &model->arrays[H1_BIAS], count);  /* h1.bias */
     sddmm_nesterov_2(&model->arrays[H1_WEIGHT], arena + 458752, arena + 0, run->lr, run->step);  /* h1.weight */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
@@ -893,6 +899,7 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
 {
     report->step = steps;
     run->step = (real)(steps + 1);
+    run->steps_done = steps;
     run->lr = (real)job->learning_rate;
     if (isnan(job->learning_rate))
         run->lr = (real)nerva_learning_rate((double)job->epoch, (double)job->epochs,
@@ -901,7 +908,7 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
 
 static Run begin(const nerva_job *job, nerva_report *report)
 {
-    Run run = { .layer = -1 };
+    Run run = { .layer = -1, .seed = job->seed };
     set_step(&run, job, report, job->step);
     return run;
 }
@@ -1002,8 +1009,10 @@ int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report)
     return finish(report, &run);
 }
 
-int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report)
+int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
+                   int64_t *counts)
 {
+    (void)counts;
     Run run = begin(job, report);
     #pragma omp parallel num_threads(team(job))
     {
@@ -1066,5 +1075,13 @@ int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *repo
         gradients(model, job, 0, batch_size(job, 0), &run, gradient);
         restore_subnormals(before);
     }
+    return finish(report, &run);
+}
+
+/* The masks of the next step for the first `samples` rows of a batch. */
+int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **to)
+{
+    Run run = begin(job, report);
+    (void)model, (void)to;
     return finish(report, &run);
 }

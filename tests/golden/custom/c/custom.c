@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
@@ -29,6 +30,7 @@ typedef struct {
     double learning_rate;     /* NaN: the schedule's */
     int64_t epoch, epochs;    /* for the schedule */
     int64_t step;             /* steps done before this call */
+    uint64_t seed;            /* of the masks of dropout */
     int32_t threads;          /* 0: as many as OpenMP chooses */
 } nerva_job;
 
@@ -41,7 +43,7 @@ typedef struct {
                                  3: memory ran out */
     int64_t row, feature;     /* where the input is not finite */
     int32_t layer;            /* first layer that is not finite; -1: the loss itself */
-    double totals[8];         /* sums over the samples, added to what is there */
+    double totals[32];        /* sums over the samples, added to what is there */
 } nerva_report;
 
 nerva_model *nerva_create(void);
@@ -52,10 +54,12 @@ int64_t *nerva_row_start(nerva_model *model, int parameter);
 int32_t *nerva_column(nerva_model *model, int parameter);
 int nerva_index(nerva_model *model, int parameter);
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
-int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report);
+int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
+                   int64_t *counts);
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output);
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradients);
+int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **masks);
 double nerva_learning_rate(double epoch, double epochs, double step);
 
 
@@ -225,6 +229,8 @@ enum { INPUT_NOT_FINITE = 1, LOSS_NOT_FINITE = 2, OUT_OF_MEMORY = 3 };
 /* What the threads of a call share. */
 typedef struct {
     real lr, step;            /* of the current step; steps count from 1 */
+    int64_t steps_done;       /* before the current step */
+    uint64_t seed;            /* of the masks of dropout */
     int leave;                /* after this batch: to stop was asked for, or there is an error */
     int error;
     int64_t row, feature;
@@ -384,15 +390,6 @@ static inline real dot(const real *a, const real *b)
     return sum_lanes(even + odd);
 }
 
-/* Σ_c a[c] over the batch. */
-static inline real row_sum(const real *a)
-{
-    vector sum = {0};
-    for (int start = 0; start < STRIDE; start += LANES)
-        sum += *(const vector *)(a + start);
-    return sum_lanes(sum);
-}
-
 
 /* scaled_sgd: one weight, its gradient g, and the state beside it. */
 static inline void update_scaled_sgd(real *weight, real g, real *size_state, real lr, real step)
@@ -451,14 +448,14 @@ static void gather_div(const real *restrict data, const int64_t *order, int64_t 
 /* W x, linear, soft_relu
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-static void spmm_soft_relu(const Array *weight, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu, int count)
+static void spmm_soft_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->value, weight->column, weight->row_start[row],
+            sparse_tile(value, weight->column, weight->row_start[row],
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             real *const to_soft_relu_row = to_soft_relu + row * STRIDE + start;
@@ -474,14 +471,14 @@ static void spmm_soft_relu(const Array *weight, const real *restrict x, const re
 /* W x, linear, soft_relu
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  */
-static void spmm_soft_relu_2(const Array *weight, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu, int count)
+static void spmm_soft_relu_2(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->value, weight->column, weight->row_start[row],
+            sparse_tile(value, weight->column, weight->row_start[row],
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             real *const to_soft_relu_row = to_soft_relu + row * STRIDE + start;
@@ -497,14 +494,14 @@ static void spmm_soft_relu_2(const Array *weight, const real *restrict x, const 
 /* W x, linear
  *   custom.nerva:32: y  = linear(h2, 10, density = 1)
  */
-static void gemm_linear(const Array *weight, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
+static void gemm_linear(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t first_row = 0; first_row < weight->rows; first_row += JAM)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sums[JAM][TILE];
-            dense_tile(weight->value + first_row * weight->columns, weight->columns, 1,
+            dense_tile(value + first_row * weight->columns, weight->columns, 1,
                        weight->columns, weight->rows - first_row, x + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->rows; part++) {
                 const int64_t row = first_row + part;
@@ -625,14 +622,14 @@ static void samplewise(const real *restrict input, const real *restrict input_2,
 /* W x, linear, soft_relu_slope, soft_relu
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-static void spmm_soft_relu_slope_soft_relu(const Array *weight, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu_slope, real *restrict to_soft_relu, int count)
+static void spmm_soft_relu_slope_soft_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu_slope, real *restrict to_soft_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->value, weight->column, weight->row_start[row],
+            sparse_tile(value, weight->column, weight->row_start[row],
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             real *const to_soft_relu_slope_row = to_soft_relu_slope + row * STRIDE + start;
@@ -652,14 +649,14 @@ static void spmm_soft_relu_slope_soft_relu(const Array *weight, const real *rest
 /* W x, linear, soft_relu_slope, soft_relu
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  */
-static void spmm_soft_relu_slope_soft_relu_2(const Array *weight, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu_slope, real *restrict to_soft_relu, int count)
+static void spmm_soft_relu_slope_soft_relu_2(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu_slope, real *restrict to_soft_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->value, weight->column, weight->row_start[row],
+            sparse_tile(value, weight->column, weight->row_start[row],
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             real *const to_soft_relu_slope_row = to_soft_relu_slope + row * STRIDE + start;
@@ -740,12 +737,17 @@ static void samplewise_2(const real *restrict input, real *restrict to_mul_slope
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-static void batch_sum_store(int64_t rows, const real *restrict x, real *restrict gradient)
+static void featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
-        const real g = row_sum(x + row * STRIDE);
-        gradient[row] = g;
+        const real *const input_row = input + row * STRIDE;
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < STRIDE; column++) {
+            sum_of += column < count ? input_row[column] : 0;
+        }
+        to_sum_of[row] = sum_of;
     }
 }
 
@@ -753,14 +755,14 @@ static void batch_sum_store(int64_t rows, const real *restrict x, real *restrict
  *   custom.nerva:32: y  = linear(h2, 10, density = 1)
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  */
-static void gemm_transposed_chain(const Array *weight, const real *restrict dz, const real *restrict input, real *restrict to_chain, int count)
+static void gemm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_chain, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t first_row = 0; first_row < weight->columns; first_row += JAM)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sums[JAM][TILE];
-            dense_tile(weight->value + first_row, 1, weight->columns, weight->rows,
+            dense_tile(value + first_row, 1, weight->columns, weight->rows,
                        weight->columns - first_row, dz + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->columns; part++) {
                 const int64_t row = first_row + part;
@@ -779,14 +781,14 @@ static void gemm_transposed_chain(const Array *weight, const real *restrict dz, 
 /* dz times transposed x at the non-zeros of W
  *   custom.nerva:32: y  = linear(h2, 10, density = 1)
  */
-static void gemm_gradient_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict gradient)
+static void gemm_gradient_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int64_t column = 0; column < weight->columns; column++) {
             const int64_t q = row * weight->columns + column;
             const real g = dot(dz + row * STRIDE, x + column * STRIDE);
-            gradient[q] = g;
+            to_gradient[q] = g;
         }
 }
 
@@ -794,14 +796,14 @@ static void gemm_gradient_store(Array *weight, const real *restrict dz, const re
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-static void spmm_transposed_chain(const Array *weight, const real *restrict dz, const real *restrict input, real *restrict to_chain, int count)
+static void spmm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_chain, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->transposed, weight->row, weight->column_start[row],
+            sparse_tile(value, weight->row, weight->column_start[row],
                         weight->column_start[row + 1], dz + start, sum);
             const real *const input_row = input + row * STRIDE + start;
             real *const to_chain_row = to_chain + row * STRIDE + start;
@@ -817,13 +819,13 @@ static void spmm_transposed_chain(const Array *weight, const real *restrict dz, 
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-static void sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict gradient)
+static void sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int64_t q = weight->row_start[row]; q < weight->row_start[row + 1]; q++) {
             const real g = dot(dz + row * STRIDE, x + (int64_t)weight->column[q] * STRIDE);
-            gradient[q] = g;
+            to_gradient[q] = g;
         }
 }
 
@@ -947,13 +949,17 @@ static void samplewise_4(const real *restrict input, const real *restrict input_
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-static void batch_sum_scaled_sgd(Array *vector, const real *restrict x, real lr, real step)
+static void featurewise_scaled_sgd(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
 {
-    const int64_t rows = vector->rows;
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
-        const real g = row_sum(x + row * STRIDE);
-        update_scaled_sgd(&vector->value[row], g, &vector->state[0][row], lr, step);
+        const real *const input_row = input + row * STRIDE;
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < STRIDE; column++) {
+            sum_of += column < count ? input_row[column] : 0;
+        }
+        update_scaled_sgd(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
     }
 }
 
@@ -1004,11 +1010,11 @@ static void predict(nerva_model *model, const nerva_job *job, int64_t first, int
     real *const arena = model->arena;
     gather_div(job->x, job->order, first, run, arena + 4096, count);  /* div */
     meet(run);
-    spmm_soft_relu(&model->arrays[H1_WEIGHT], arena + 4096, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
+    spmm_soft_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 4096, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_soft_relu_2(&model->arrays[H2_WEIGHT], arena + 0, model->arrays[H2_BIAS].value, arena + 4096, count);  /* h2 */
+    spmm_soft_relu_2(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 4096, count);  /* h2 */
     meet(run);
-    gemm_linear(&model->arrays[Y_WEIGHT], arena + 4096, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
+    gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 4096, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -1020,11 +1026,11 @@ static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, in
     gather_div(job->x, job->order, first, run, arena + 4096, count);  /* div */
     gather(job->t, job->order, first, run, arena + 8192, count);  /* t.batch */
     meet(run);
-    spmm_soft_relu(&model->arrays[H1_WEIGHT], arena + 4096, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
+    spmm_soft_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 4096, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_soft_relu_2(&model->arrays[H2_WEIGHT], arena + 0, model->arrays[H2_BIAS].value, arena + 4096, count);  /* h2 */
+    spmm_soft_relu_2(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 4096, count);  /* h2 */
     meet(run);
-    gemm_linear(&model->arrays[Y_WEIGHT], arena + 4096, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
+    gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 4096, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
     samplewise(arena + 0, arena + 8192, arena + 352, arena + 320, count);  /* loss, accuracy */
     meet(run);
@@ -1038,23 +1044,23 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     gather_div(job->x, job->order, first, run, arena + 20480, count);  /* div */
     gather(job->t, job->order, first, run, arena + 17664, count);  /* t.batch */
     meet(run);
-    spmm_soft_relu_slope_soft_relu(&model->arrays[H1_WEIGHT], arena + 20480, model->arrays[H1_BIAS].value, arena + 0, arena + 4096, count);  /* h1.linear.grad.slope, h1 */
+    spmm_soft_relu_slope_soft_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 20480, model->arrays[H1_BIAS].value, arena + 0, arena + 4096, count);  /* h1.linear.grad.slope, h1 */
     meet(run);
-    spmm_soft_relu_slope_soft_relu_2(&model->arrays[H2_WEIGHT], arena + 4096, model->arrays[H2_BIAS].value, arena + 8192, arena + 12288, count);  /* h2.linear.grad.slope, h2 */
+    spmm_soft_relu_slope_soft_relu_2(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 4096, model->arrays[H2_BIAS].value, arena + 8192, arena + 12288, count);  /* h2.linear.grad.slope, h2 */
     meet(run);
-    gemm_linear(&model->arrays[Y_WEIGHT], arena + 12288, model->arrays[Y_BIAS].value, arena + 16384, count);  /* y */
+    gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 12288, model->arrays[Y_BIAS].value, arena + 16384, count);  /* y */
     meet(run);
     samplewise_2(arena + 17664, arena + 16704, arena + 16384, arena + 17024, arena + 17344, arena + 22528, count);  /* log_softmax.grad, y.exp, y.grad, y.grad.5 */
     meet(run);
-    batch_sum_store(10, arena + 22528, gradients[5]);  /* y.bias.grad */
-    gemm_transposed_chain(&model->arrays[Y_WEIGHT], arena + 22528, arena + 8192, arena + 16384, count);  /* h2.linear.grad */
+    featurewise_store(10, arena + 22528, gradients[5], count);  /* y.bias.grad */
+    gemm_transposed_chain(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 22528, arena + 8192, arena + 16384, count);  /* h2.linear.grad */
     gemm_gradient_store(&model->arrays[Y_WEIGHT], arena + 22528, arena + 12288, gradients[4]);  /* y.weight.grad */
     meet(run);
-    batch_sum_store(128, arena + 16384, gradients[3]);  /* h2.bias.grad */
-    spmm_transposed_chain(&model->arrays[H2_WEIGHT], arena + 16384, arena + 0, arena + 8192, count);  /* h1.linear.grad */
+    featurewise_store(128, arena + 16384, gradients[3], count);  /* h2.bias.grad */
+    spmm_transposed_chain(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 16384, arena + 0, arena + 8192, count);  /* h1.linear.grad */
     sddmm_store(&model->arrays[H2_WEIGHT], arena + 16384, arena + 4096, gradients[2]);  /* h2.weight.grad */
     meet(run);
-    batch_sum_store(128, arena + 8192, gradients[1]);  /* h1.bias.grad */
+    featurewise_store(128, arena + 8192, gradients[1], count);  /* h1.bias.grad */
     sddmm_store(&model->arrays[H1_WEIGHT], arena + 8192, arena + 20480, gradients[0]);  /* h1.weight.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
@@ -1067,11 +1073,11 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
     gather_div(job->x, job->order, first, run, arena + 20480, count);  /* div */
     gather(job->t, job->order, first, run, arena + 17984, count);  /* t.batch */
     meet(run);
-    spmm_soft_relu_slope_soft_relu(&model->arrays[H1_WEIGHT], arena + 20480, model->arrays[H1_BIAS].value, arena + 0, arena + 4096, count);  /* h1.linear.grad.slope, h1 */
+    spmm_soft_relu_slope_soft_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 20480, model->arrays[H1_BIAS].value, arena + 0, arena + 4096, count);  /* h1.linear.grad.slope, h1 */
     meet(run);
-    spmm_soft_relu_slope_soft_relu_2(&model->arrays[H2_WEIGHT], arena + 4096, model->arrays[H2_BIAS].value, arena + 8192, arena + 12288, count);  /* h2.linear.grad.slope, h2 */
+    spmm_soft_relu_slope_soft_relu_2(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 4096, model->arrays[H2_BIAS].value, arena + 8192, arena + 12288, count);  /* h2.linear.grad.slope, h2 */
     meet(run);
-    gemm_linear(&model->arrays[Y_WEIGHT], arena + 12288, model->arrays[Y_BIAS].value, arena + 16384, count);  /* y */
+    gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 12288, model->arrays[Y_BIAS].value, arena + 16384, count);  /* y */
     meet(run);
     samplewise_3(arena + 17984, arena + 16704, arena + 16384, arena + 17024, arena + 22880, arena + 17344, arena + 17664, arena + 22848, count);  /* log_softmax.grad, y.exp, loss, accuracy, y.grad, y.grad.4 */
     meet(run);
@@ -1084,15 +1090,15 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
     real *const arena = model->arena;
     samplewise_4(arena + 17344, arena + 17664, arena + 22528, count);  /* y.grad.5 */
     meet(run);
-    gemm_transposed_chain(&model->arrays[Y_WEIGHT], arena + 22528, arena + 8192, arena + 16384, count);  /* h2.linear.grad */
-    batch_sum_scaled_sgd(&model->arrays[Y_BIAS], arena + 22528, run->lr, run->step);  /* y.bias */
+    gemm_transposed_chain(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 22528, arena + 8192, arena + 16384, count);  /* h2.linear.grad */
+    featurewise_scaled_sgd(10, run->lr, run->step, arena + 22528, &model->arrays[Y_BIAS], count);  /* y.bias */
     meet(run);
-    spmm_transposed_chain(&model->arrays[H2_WEIGHT], arena + 16384, arena + 0, arena + 8192, count);  /* h1.linear.grad */
+    spmm_transposed_chain(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 16384, arena + 0, arena + 8192, count);  /* h1.linear.grad */
     gemm_gradient_scaled_sgd(&model->arrays[Y_WEIGHT], arena + 22528, arena + 12288, run->lr, run->step);  /* y.weight */
-    batch_sum_scaled_sgd(&model->arrays[H2_BIAS], arena + 16384, run->lr, run->step);  /* h2.bias */
+    featurewise_scaled_sgd(128, run->lr, run->step, arena + 16384, &model->arrays[H2_BIAS], count);  /* h2.bias */
     meet(run);
     sddmm_scaled_sgd(&model->arrays[H2_WEIGHT], arena + 16384, arena + 4096, run->lr, run->step);  /* h2.weight */
-    batch_sum_scaled_sgd(&model->arrays[H1_BIAS], arena + 8192, run->lr, run->step);  /* h1.bias */
+    featurewise_scaled_sgd(128, run->lr, run->step, arena + 8192, &model->arrays[H1_BIAS], count);  /* h1.bias */
     sddmm_scaled_sgd_2(&model->arrays[H1_WEIGHT], arena + 8192, arena + 20480, run->lr, run->step);  /* h1.weight */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
@@ -1119,6 +1125,7 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
 {
     report->step = steps;
     run->step = (real)(steps + 1);
+    run->steps_done = steps;
     run->lr = (real)job->learning_rate;
     if (isnan(job->learning_rate))
         run->lr = (real)nerva_learning_rate((double)job->epoch, (double)job->epochs,
@@ -1127,7 +1134,7 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
 
 static Run begin(const nerva_job *job, nerva_report *report)
 {
-    Run run = { .layer = -1 };
+    Run run = { .layer = -1, .seed = job->seed };
     set_step(&run, job, report, job->step);
     return run;
 }
@@ -1230,8 +1237,10 @@ int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report)
     return finish(report, &run);
 }
 
-int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report)
+int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
+                   int64_t *counts)
 {
+    (void)counts;
     Run run = begin(job, report);
     #pragma omp parallel num_threads(team(job))
     {
@@ -1294,5 +1303,13 @@ int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *repo
         gradients(model, job, 0, batch_size(job, 0), &run, gradient);
         restore_subnormals(before);
     }
+    return finish(report, &run);
+}
+
+/* The masks of the next step for the first `samples` rows of a batch. */
+int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **to)
+{
+    Run run = begin(job, report);
+    (void)model, (void)to;
     return finish(report, &run);
 }

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
@@ -29,6 +30,7 @@ typedef struct {
     double learning_rate;     /* NaN: the schedule's */
     int64_t epoch, epochs;    /* for the schedule */
     int64_t step;             /* steps done before this call */
+    uint64_t seed;            /* of the masks of dropout */
     int32_t threads;          /* 0: as many as OpenMP chooses */
 } nerva_job;
 
@@ -41,7 +43,7 @@ typedef struct {
                                  3: memory ran out */
     int64_t row, feature;     /* where the input is not finite */
     int32_t layer;            /* first layer that is not finite; -1: the loss itself */
-    double totals[8];         /* sums over the samples, added to what is there */
+    double totals[32];        /* sums over the samples, added to what is there */
 } nerva_report;
 
 nerva_model *nerva_create(void);
@@ -52,10 +54,12 @@ int64_t *nerva_row_start(nerva_model *model, int parameter);
 int32_t *nerva_column(nerva_model *model, int parameter);
 int nerva_index(nerva_model *model, int parameter);
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
-int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report);
+int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
+                   int64_t *counts);
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output);
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradients);
+int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **masks);
 double nerva_learning_rate(double epoch, double epochs, double step);
 
 
@@ -227,6 +231,8 @@ enum { INPUT_NOT_FINITE = 1, LOSS_NOT_FINITE = 2, OUT_OF_MEMORY = 3 };
 /* What the threads of a call share. */
 typedef struct {
     real lr, step;            /* of the current step; steps count from 1 */
+    int64_t steps_done;       /* before the current step */
+    uint64_t seed;            /* of the masks of dropout */
     int leave;                /* after this batch: to stop was asked for, or there is an error */
     int error;
     int64_t row, feature;
@@ -342,15 +348,6 @@ static inline real dot(const real *a, const real *b)
     return sum_lanes(even + odd);
 }
 
-/* Σ_c a[c] over the batch. */
-static inline real row_sum(const real *a)
-{
-    vector sum = {0};
-    for (int start = 0; start < STRIDE; start += LANES)
-        sum += *(const vector *)(a + start);
-    return sum_lanes(sum);
-}
-
 
 /* nesterov: one weight, its gradient g, and the state beside it. */
 static inline void update_nesterov(real *weight, real g, real *v_state, real lr, real step)
@@ -409,14 +406,14 @@ static void gather_div(const real *restrict data, const int64_t *order, int64_t 
 /* W x, linear, relu
  *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-static void spmm_relu(const Array *weight, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+static void spmm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->value, weight->column, weight->row_start[row],
+            sparse_tile(value, weight->column, weight->row_start[row],
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             real *const to_relu_row = to_relu + row * STRIDE + start;
@@ -433,14 +430,14 @@ static void spmm_relu(const Array *weight, const real *restrict x, const real *r
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  */
-static void spmm_add(const Array *weight, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_add, int count)
+static void spmm_add(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_add, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->value, weight->column, weight->row_start[row],
+            sparse_tile(value, weight->column, weight->row_start[row],
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             const real *const input_row = input + row * STRIDE + start;
@@ -458,14 +455,14 @@ static void spmm_add(const Array *weight, const real *restrict x, const real *re
 /* W x
  *   residual.nerva:16: y      = linear(block2, 10, bias = false)
  */
-static void spmm(const Array *weight, const real *restrict x, real *restrict to_sum, int count)
+static void spmm(const Array *weight, const real *restrict value, const real *restrict x, real *restrict to_sum, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->value, weight->column, weight->row_start[row],
+            sparse_tile(value, weight->column, weight->row_start[row],
                         weight->row_start[row + 1], x + start, sum);
             real *const to_sum_row = to_sum + row * STRIDE + start;
             #pragma omp simd
@@ -578,14 +575,14 @@ static void samplewise(const real *restrict input, const real *restrict input_2,
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  */
-static void spmm_relu_slope_add(const Array *weight, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_relu_slope, real *restrict to_add, int count)
+static void spmm_relu_slope_add(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_relu_slope, real *restrict to_add, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->value, weight->column, weight->row_start[row],
+            sparse_tile(value, weight->column, weight->row_start[row],
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             const real *const input_row = input + row * STRIDE + start;
@@ -656,14 +653,14 @@ static void samplewise_2(const real *restrict input, real *restrict to_mul_slope
  *   residual.nerva:16: y      = linear(block2, 10, bias = false)
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  */
-static void spmm_transposed_chain(const Array *weight, const real *restrict dz, const real *restrict input, real *restrict to_sum, real *restrict to_chain, int count)
+static void spmm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_sum, real *restrict to_chain, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->transposed, weight->row, weight->column_start[row],
+            sparse_tile(value, weight->row, weight->column_start[row],
                         weight->column_start[row + 1], dz + start, sum);
             const real *const input_row = input + row * STRIDE + start;
             real *const to_sum_row = to_sum + row * STRIDE + start;
@@ -684,13 +681,13 @@ static void spmm_transposed_chain(const Array *weight, const real *restrict dz, 
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-static void sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict gradient)
+static void sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int64_t q = weight->row_start[row]; q < weight->row_start[row + 1]; q++) {
             const real g = dot(dz + row * STRIDE, x + (int64_t)weight->column[q] * STRIDE);
-            gradient[q] = g;
+            to_gradient[q] = g;
         }
 }
 
@@ -699,12 +696,17 @@ static void sddmm_store(Array *weight, const real *restrict dz, const real *rest
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-static void batch_sum_store(int64_t rows, const real *restrict x, real *restrict gradient)
+static void featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
-        const real g = row_sum(x + row * STRIDE);
-        gradient[row] = g;
+        const real *const input_row = input + row * STRIDE;
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < STRIDE; column++) {
+            sum_of += column < count ? input_row[column] : 0;
+        }
+        to_sum_of[row] = sum_of;
     }
 }
 
@@ -712,14 +714,14 @@ static void batch_sum_store(int64_t rows, const real *restrict x, real *restrict
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  */
-static void spmm_transposed_total_chain(const Array *weight, const real *restrict dz, const real *restrict input, const real *restrict input_2, real *restrict to_total, real *restrict to_chain, int count)
+static void spmm_transposed_total_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict input_2, real *restrict to_total, real *restrict to_chain, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->transposed, weight->row, weight->column_start[row],
+            sparse_tile(value, weight->row, weight->column_start[row],
                         weight->column_start[row + 1], dz + start, sum);
             const real *const input_row = input + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
@@ -740,14 +742,14 @@ static void spmm_transposed_total_chain(const Array *weight, const real *restric
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-static void spmm_transposed_relu_slope(const Array *weight, const real *restrict dz, const real *restrict input, const real *restrict input_2, real *restrict to_relu_slope, int count)
+static void spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict input_2, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
         for (int start = 0; start < STRIDE; start += TILE) {
             const int live = count - start;
             _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(weight->transposed, weight->row, weight->column_start[row],
+            sparse_tile(value, weight->row, weight->column_start[row],
                         weight->column_start[row + 1], dz + start, sum);
             const real *const input_row = input + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
@@ -862,13 +864,17 @@ static void sddmm_nesterov(Array *weight, const real *restrict dz, const real *r
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-static void batch_sum_nesterov(Array *vector, const real *restrict x, real lr, real step)
+static void featurewise_nesterov(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
 {
-    const int64_t rows = vector->rows;
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
-        const real g = row_sum(x + row * STRIDE);
-        update_nesterov(&vector->value[row], g, &vector->state[0][row], lr, step);
+        const real *const input_row = input + row * STRIDE;
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < STRIDE; column++) {
+            sum_of += column < count ? input_row[column] : 0;
+        }
+        update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
     }
 }
 
@@ -891,13 +897,13 @@ static void predict(nerva_model *model, const nerva_job *job, int64_t first, int
     real *const arena = model->arena;
     gather_div(job->x, job->order, first, run, arena + 4096, count);  /* div */
     meet(run);
-    spmm_relu(&model->arrays[STEM_WEIGHT], arena + 4096, model->arrays[STEM_BIAS].value, arena + 0, count);  /* stem */
+    spmm_relu(&model->arrays[STEM_WEIGHT], model->arrays[STEM_WEIGHT].value, arena + 4096, model->arrays[STEM_BIAS].value, arena + 0, count);  /* stem */
     meet(run);
-    spmm_add(&model->arrays[BLOCK1_WEIGHT], arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 4096, count);  /* block1 */
+    spmm_add(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].value, arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 4096, count);  /* block1 */
     meet(run);
-    spmm_add(&model->arrays[BLOCK2_WEIGHT], arena + 4096, model->arrays[BLOCK2_BIAS].value, arena + 4096, arena + 0, count);  /* block2 */
+    spmm_add(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].value, arena + 4096, model->arrays[BLOCK2_BIAS].value, arena + 4096, arena + 0, count);  /* block2 */
     meet(run);
-    spmm(&model->arrays[Y_WEIGHT], arena + 0, arena + 4096, count);  /* y */
+    spmm(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 0, arena + 4096, count);  /* y */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -909,13 +915,13 @@ static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, in
     gather_div(job->x, job->order, first, run, arena + 4096, count);  /* div */
     gather(job->t, job->order, first, run, arena + 8192, count);  /* t.batch */
     meet(run);
-    spmm_relu(&model->arrays[STEM_WEIGHT], arena + 4096, model->arrays[STEM_BIAS].value, arena + 0, count);  /* stem */
+    spmm_relu(&model->arrays[STEM_WEIGHT], model->arrays[STEM_WEIGHT].value, arena + 4096, model->arrays[STEM_BIAS].value, arena + 0, count);  /* stem */
     meet(run);
-    spmm_add(&model->arrays[BLOCK1_WEIGHT], arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 4096, count);  /* block1 */
+    spmm_add(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].value, arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 4096, count);  /* block1 */
     meet(run);
-    spmm_add(&model->arrays[BLOCK2_WEIGHT], arena + 4096, model->arrays[BLOCK2_BIAS].value, arena + 4096, arena + 0, count);  /* block2 */
+    spmm_add(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].value, arena + 4096, model->arrays[BLOCK2_BIAS].value, arena + 4096, arena + 0, count);  /* block2 */
     meet(run);
-    spmm(&model->arrays[Y_WEIGHT], arena + 0, arena + 4096, count);  /* y */
+    spmm(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 0, arena + 4096, count);  /* y */
     meet(run);
     samplewise(arena + 4096, arena + 8192, arena + 32, arena + 0, count);  /* loss, accuracy */
     meet(run);
@@ -929,28 +935,28 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     gather_div(job->x, job->order, first, run, arena + 28672, count);  /* div */
     gather(job->t, job->order, first, run, arena + 21440, count);  /* t.batch */
     meet(run);
-    spmm_relu(&model->arrays[STEM_WEIGHT], arena + 28672, model->arrays[STEM_BIAS].value, arena + 0, count);  /* stem */
+    spmm_relu(&model->arrays[STEM_WEIGHT], model->arrays[STEM_WEIGHT].value, arena + 28672, model->arrays[STEM_BIAS].value, arena + 0, count);  /* stem */
     meet(run);
-    spmm_relu_slope_add(&model->arrays[BLOCK1_WEIGHT], arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 4096, arena + 8192, count);  /* block1.linear.grad.slope, block1 */
+    spmm_relu_slope_add(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].value, arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 4096, arena + 8192, count);  /* block1.linear.grad.slope, block1 */
     meet(run);
-    spmm_relu_slope_add(&model->arrays[BLOCK2_WEIGHT], arena + 8192, model->arrays[BLOCK2_BIAS].value, arena + 8192, arena + 12288, arena + 16384, count);  /* block2.linear.grad.slope, block2 */
+    spmm_relu_slope_add(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].value, arena + 8192, model->arrays[BLOCK2_BIAS].value, arena + 8192, arena + 12288, arena + 16384, count);  /* block2.linear.grad.slope, block2 */
     meet(run);
-    spmm(&model->arrays[Y_WEIGHT], arena + 16384, arena + 20480, count);  /* y */
+    spmm(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 16384, arena + 20480, count);  /* y */
     meet(run);
     samplewise_2(arena + 21440, arena + 20800, arena + 20480, arena + 21120, arena + 30720, count);  /* log_softmax.grad, y.exp, y.grad.2 */
     meet(run);
-    spmm_transposed_chain(&model->arrays[Y_WEIGHT], arena + 30720, arena + 12288, arena + 20480, arena + 24576, count);  /* block2.grad, block2.linear.grad */
+    spmm_transposed_chain(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 30720, arena + 12288, arena + 20480, arena + 24576, count);  /* block2.grad, block2.linear.grad */
     sddmm_store(&model->arrays[Y_WEIGHT], arena + 30720, arena + 16384, gradients[6]);  /* y.weight.grad */
     meet(run);
-    batch_sum_store(128, arena + 24576, gradients[5]);  /* block2.bias.grad */
-    spmm_transposed_total_chain(&model->arrays[BLOCK2_WEIGHT], arena + 24576, arena + 20480, arena + 4096, arena + 12288, arena + 16384, count);  /* block1.grad.2, block1.linear.grad */
+    featurewise_store(128, arena + 24576, gradients[5], count);  /* block2.bias.grad */
+    spmm_transposed_total_chain(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].transposed, arena + 24576, arena + 20480, arena + 4096, arena + 12288, arena + 16384, count);  /* block1.grad.2, block1.linear.grad */
     sddmm_store(&model->arrays[BLOCK2_WEIGHT], arena + 24576, arena + 8192, gradients[4]);  /* block2.weight.grad */
     meet(run);
-    batch_sum_store(128, arena + 16384, gradients[3]);  /* block1.bias.grad */
-    spmm_transposed_relu_slope(&model->arrays[BLOCK1_WEIGHT], arena + 16384, arena + 12288, arena + 0, arena + 4096, count);  /* stem.linear.grad */
+    featurewise_store(128, arena + 16384, gradients[3], count);  /* block1.bias.grad */
+    spmm_transposed_relu_slope(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].transposed, arena + 16384, arena + 12288, arena + 0, arena + 4096, count);  /* stem.linear.grad */
     sddmm_store(&model->arrays[BLOCK1_WEIGHT], arena + 16384, arena + 0, gradients[2]);  /* block1.weight.grad */
     meet(run);
-    batch_sum_store(128, arena + 4096, gradients[1]);  /* stem.bias.grad */
+    featurewise_store(128, arena + 4096, gradients[1], count);  /* stem.bias.grad */
     sddmm_store(&model->arrays[STEM_WEIGHT], arena + 4096, arena + 28672, gradients[0]);  /* stem.weight.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
@@ -963,13 +969,13 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
     gather_div(job->x, job->order, first, run, arena + 32768, count);  /* div */
     gather(job->t, job->order, first, run, arena + 21440, count);  /* t.batch */
     meet(run);
-    spmm_relu(&model->arrays[STEM_WEIGHT], arena + 32768, model->arrays[STEM_BIAS].value, arena + 0, count);  /* stem */
+    spmm_relu(&model->arrays[STEM_WEIGHT], model->arrays[STEM_WEIGHT].value, arena + 32768, model->arrays[STEM_BIAS].value, arena + 0, count);  /* stem */
     meet(run);
-    spmm_relu_slope_add(&model->arrays[BLOCK1_WEIGHT], arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 4096, arena + 8192, count);  /* block1.linear.grad.slope, block1 */
+    spmm_relu_slope_add(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].value, arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 4096, arena + 8192, count);  /* block1.linear.grad.slope, block1 */
     meet(run);
-    spmm_relu_slope_add(&model->arrays[BLOCK2_WEIGHT], arena + 8192, model->arrays[BLOCK2_BIAS].value, arena + 8192, arena + 12288, arena + 16384, count);  /* block2.linear.grad.slope, block2 */
+    spmm_relu_slope_add(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].value, arena + 8192, model->arrays[BLOCK2_BIAS].value, arena + 8192, arena + 12288, arena + 16384, count);  /* block2.linear.grad.slope, block2 */
     meet(run);
-    spmm(&model->arrays[Y_WEIGHT], arena + 16384, arena + 20480, count);  /* y */
+    spmm(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 16384, arena + 20480, count);  /* y */
     meet(run);
     samplewise_3(arena + 21440, arena + 20800, arena + 20480, arena + 21120, arena + 35168, arena + 34816, arena + 35136, count);  /* log_softmax.grad, y.exp, loss, accuracy, y.grad.2 */
     meet(run);
@@ -980,18 +986,18 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
 static void step_update(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    spmm_transposed_chain(&model->arrays[Y_WEIGHT], arena + 34816, arena + 12288, arena + 20480, arena + 24576, count);  /* block2.grad, block2.linear.grad */
+    spmm_transposed_chain(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 34816, arena + 12288, arena + 20480, arena + 24576, count);  /* block2.grad, block2.linear.grad */
     meet(run);
-    spmm_transposed_total_chain(&model->arrays[BLOCK2_WEIGHT], arena + 24576, arena + 20480, arena + 4096, arena + 12288, arena + 28672, count);  /* block1.grad.2, block1.linear.grad */
+    spmm_transposed_total_chain(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].transposed, arena + 24576, arena + 20480, arena + 4096, arena + 12288, arena + 28672, count);  /* block1.grad.2, block1.linear.grad */
     sddmm_nesterov(&model->arrays[Y_WEIGHT], arena + 34816, arena + 16384, run->lr, run->step);  /* y.weight */
-    batch_sum_nesterov(&model->arrays[BLOCK2_BIAS], arena + 24576, run->lr, run->step);  /* block2.bias */
+    featurewise_nesterov(128, run->lr, run->step, arena + 24576, &model->arrays[BLOCK2_BIAS], count);  /* block2.bias */
     meet(run);
-    spmm_transposed_relu_slope(&model->arrays[BLOCK1_WEIGHT], arena + 28672, arena + 12288, arena + 0, arena + 4096, count);  /* stem.linear.grad */
+    spmm_transposed_relu_slope(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].transposed, arena + 28672, arena + 12288, arena + 0, arena + 4096, count);  /* stem.linear.grad */
     sddmm_nesterov(&model->arrays[BLOCK2_WEIGHT], arena + 24576, arena + 8192, run->lr, run->step);  /* block2.weight */
-    batch_sum_nesterov(&model->arrays[BLOCK1_BIAS], arena + 28672, run->lr, run->step);  /* block1.bias */
+    featurewise_nesterov(128, run->lr, run->step, arena + 28672, &model->arrays[BLOCK1_BIAS], count);  /* block1.bias */
     meet(run);
     sddmm_nesterov(&model->arrays[BLOCK1_WEIGHT], arena + 28672, arena + 0, run->lr, run->step);  /* block1.weight */
-    batch_sum_nesterov(&model->arrays[STEM_BIAS], arena + 4096, run->lr, run->step);  /* stem.bias */
+    featurewise_nesterov(128, run->lr, run->step, arena + 4096, &model->arrays[STEM_BIAS], count);  /* stem.bias */
     sddmm_nesterov_2(&model->arrays[STEM_WEIGHT], arena + 4096, arena + 32768, run->lr, run->step);  /* stem.weight */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
@@ -1018,6 +1024,7 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
 {
     report->step = steps;
     run->step = (real)(steps + 1);
+    run->steps_done = steps;
     run->lr = (real)job->learning_rate;
     if (isnan(job->learning_rate))
         run->lr = (real)nerva_learning_rate((double)job->epoch, (double)job->epochs,
@@ -1026,7 +1033,7 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
 
 static Run begin(const nerva_job *job, nerva_report *report)
 {
-    Run run = { .layer = -1 };
+    Run run = { .layer = -1, .seed = job->seed };
     set_step(&run, job, report, job->step);
     return run;
 }
@@ -1130,8 +1137,10 @@ int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report)
     return finish(report, &run);
 }
 
-int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report)
+int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
+                   int64_t *counts)
 {
+    (void)counts;
     Run run = begin(job, report);
     #pragma omp parallel num_threads(team(job))
     {
@@ -1194,5 +1203,13 @@ int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *repo
         gradients(model, job, 0, batch_size(job, 0), &run, gradient);
         restore_subnormals(before);
     }
+    return finish(report, &run);
+}
+
+/* The masks of the next step for the first `samples` rows of a batch. */
+int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **to)
+{
+    Run run = begin(job, report);
+    (void)model, (void)to;
     return finish(report, &run);
 }
