@@ -70,6 +70,7 @@ CODES: Mapping[str, str] = {
     "N0501": "an unknown setting",
     "N0502": "a setting out of range or of the wrong type",
     "N0503": "a setting that does not go with the model",
+    "N0504": "a setting that is missing",
 }
 """Every code, with what it is about. A code never changes its meaning."""
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nerva_dsl import model, syntax
-from nerva_dsl.check import later
 from nerva_dsl.check.bodies import ConstantEvaluator
 from nerva_dsl.check.definitions import define
 from nerva_dsl.check.densities import Sparsity, check_sparsity
@@ -20,6 +19,7 @@ from nerva_dsl.check.metrics import LABELLED, check_metric, clashes
 from nerva_dsl.check.overrides import Overrides
 from nerva_dsl.check.prelude import new_scope
 from nerva_dsl.check.ranges import check_ranges
+from nerva_dsl.check.regrowing import RegrowChoice, check_regrow, resolve_regrow
 from nerva_dsl.check.report import Report, suggest
 from nerva_dsl.check.resolve import resolve
 from nerva_dsl.check.roles import LossRole
@@ -79,6 +79,8 @@ class Checker:
         self.metrics: dict[str, model.Metric] = {}
         self.sparsity: Sparsity | None = None
         self.train: syntax.Settings | None = None
+        self.regrow_block: syntax.Settings | None = None
+        self.regrow: RegrowChoice | None = None
 
     def check(self) -> Checked:
         """Check everything.
@@ -92,6 +94,8 @@ class Checker:
         self.overrides.check_all_used(self.params, self.scope)
         place = self.model_name.span if self.model_name else Span(self.file.source, 0, 0)
         training = check_training(self.report, self.scope, self.train, place)
+        if self.regrow_block is not None:
+            self.regrow = check_regrow(self.report, self.scope, self.regrow_block)
         if self.output is None or self.loss is None or self.input is None or not self.model_name:
             raise DiagnosticError(self.report.errors)
         return self._finish(training, self.model_name, self.input, self.output, self.loss)
@@ -113,6 +117,9 @@ class Checker:
         check_learning(self.report, done[loss])
         check_batch(self.report, training, done.values())
         check_ranges(self.report, training, resolved.layers, done.values(), rules.rules)
+        regrow = None
+        if self.regrow is not None:
+            regrow = resolve_regrow(self.report, self.regrow, resolved.layers)
         if self.report.errors:
             raise DiagnosticError(self.report.errors)
         checked = model.CheckedModel(
@@ -133,7 +140,7 @@ class Checker:
             schedule=training.schedule,
             weight_decay=training.weight_decay,
             clip_norm=training.clip_norm,
-            regrow=None,
+            regrow=regrow,
             batch=training.batch,
             epochs=training.epochs,
             seed=training.seed,
@@ -162,7 +169,8 @@ class Checker:
                 if self._only_one("train", node.keyword):
                     self.train = node
             case syntax.Settings():
-                later.not_yet(self.report, later.STATEMENTS, "regrow", node.keyword)
+                if self._only_one("regrow", node.keyword):
+                    self.regrow_block = node
             case syntax.Metric():
                 self._metric(node)
             case syntax.Import():

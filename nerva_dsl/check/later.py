@@ -11,7 +11,6 @@ from nerva_dsl.check.report import Report
 from nerva_dsl.check.terms import Unknown
 from nerva_dsl.source import Span
 
-STATEMENTS = {"regrow": "`regrow`"}
 DEFINITIONS = {"derivative": "a stated `derivative`"}
 SCHEDULES = {"product": "`product`", "arithmetic": "arithmetic of schedules"}
 
