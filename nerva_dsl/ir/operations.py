@@ -73,7 +73,7 @@ class Operation:
 
 
 @cache
-def _fields(kind: type[Operation]) -> tuple[str, ...]:
+def _fields(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind))
 
 
