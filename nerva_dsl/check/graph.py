@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from nerva_dsl import model
@@ -77,10 +79,14 @@ class Graph:
         holders: of each value with parameters, what they are named after.
         names: the first names that values without one of their own are bound to.
         uses: how many uses of layers have been expanded.
+        folder: of the model's file: paths of patterns begin there.
+        patterns: the files of patterns, by the strings that name them.
         overflowed: whether it has been reported that they are too many.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path = Path()) -> None:
+        self.folder = folder
+        self.patterns: dict[str, Path] = {}
         self.values: list[model.Value] = []
         self.requests: dict[model.Layer, LayerRequest] = {}
         self.holders: dict[model.Value, Holder] = {}
@@ -158,7 +164,7 @@ def with_operands(value: model.Value, done: dict[model.Value, model.Value]) -> m
     """The same value computed from other ones; itself if they are the same."""
     old = operands(value)
     new = tuple(done[operand] for operand in old)
-    if all(a is b for a, b in zip(old, new, strict=True)):
+    if all(map(operator.is_, old, new)):
         return value
     match value:
         case model.Elementwise():
@@ -186,11 +192,19 @@ def reachable(
     read: Callable[[model.Value], tuple[model.Value, ...]] = operands,
 ) -> set[model.Value]:
     """The values that some values are computed from, these included."""
+    return set(reaching(roots, read))
+
+
+def reaching(
+    roots: list[model.Value],
+    read: Callable[[model.Value], tuple[model.Value, ...]] = operands,
+) -> Iterator[model.Value]:
+    """The same one after the other, for those who may not need all."""
     found: set[model.Value] = set()
     stack = list(roots)
     while stack:
         value = stack.pop()
         if value not in found:
             found.add(value)
+            yield value
             stack.extend(read(value))
-    return found

@@ -8,9 +8,9 @@ carries the places in the source that it came from. Adding one means: a class he
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from nerva_dsl.ir.types import Place, Value
@@ -29,15 +29,15 @@ class Operation:
     results: tuple[Value, ...]
     origin: tuple[Place, ...]
 
-    @property
+    @cached_property
     def operands(self) -> tuple[Value, ...]:
         """The values it reads, in the order of its fields."""
         return tuple(self._read())
 
     def _read(self) -> Iterator[Value]:
-        for field in dataclasses.fields(self):
-            content = getattr(self, field.name)
-            if field.name == "results":
+        for name in self.__dataclass_fields__:
+            content = getattr(self, name)
+            if name in ("results", "origin"):
                 continue
             if isinstance(content, Value):
                 yield content
@@ -64,7 +64,9 @@ class Operation:
             return content
 
         fields: dict[str, Any] = {
-            field.name: convert(getattr(self, field.name)) for field in dataclasses.fields(self)
+            name: content if name == "origin" else convert(content)
+            for name in self.__dataclass_fields__
+            for content in (getattr(self, name),)
         }
         return type(self)(**fields)
 
