@@ -1,6 +1,6 @@
 """The parser: from a source to its syntax, and to everything that is wrong with it.
 
-text → Lark's lexer → layout.split → each piece through Lark's LALR parser → builder → syntax
+text → tokens → layout.split → each piece through Lark's LALR tables → builder → syntax
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from lark import Lark, Token, UnexpectedToken
+from lark import Lark
 
 from nerva_dsl import syntax
 from nerva_dsl.errors import Diagnostic, DiagnosticError
 from nerva_dsl.grammar import expected
+from nerva_dsl.grammar.automaton import Automaton, UnexpectedError
 from nerva_dsl.grammar.builder import Builder, Header, word
 from nerva_dsl.grammar.layout import MAX_NESTING, Block, Lexeme, Piece, split
 from nerva_dsl.runtime.tables import tables_directory
 from nerva_dsl.source import Source, Span
 
 _STARTS = ["statement", "header", "setting", "update", "step", "expression", "stray"]
-
-_END = Token("$END", "")
 
 _DEFINED = ("PARAM", "LET", "INPUT", "TARGET", "METRIC", "FUNCTION", "LOSS", "SCHEDULE")
 _DEFINED_IN_BLOCKS = ("OPTIMIZER", "LAYER")
@@ -92,21 +91,17 @@ class _Parser:
             return self._broken(piece, _too_deep(piece.too_deep.span))
         if piece.misplaced is not None:
             return self._broken(piece, expected.misplaced(piece.misplaced))
-        state = _lark().parse_interactive(start=piece.start)
-        token: Token | None = None
         try:
-            for token in piece.tokens:
-                state.feed_token(token)
-            token = None
-            node = state.parser_state.feed_token(_END, True)
-        except UnexpectedToken:
-            allowed = _allowed(piece, token)
-            if isinstance(token, Lexeme):
-                problem = expected.unexpected(piece, token, allowed, _symbols())
+            node = _automaton(piece.start).parse(piece.tokens)
+        except UnexpectedError as error:
+            allowed = _allowed(piece, error.token)
+            if error.token is not None:
+                problem = expected.unexpected(piece, error.token, allowed, _symbols())
             else:
                 problem = expected.at_end(piece, allowed, _symbols())
             return self._broken(piece, problem)
-        deep = _too_nested(node)
+        # Every level takes a token at least.
+        deep = _too_nested(node) if len(piece.tokens) > MAX_NESTING else None
         return self._broken(piece, _too_deep(deep)) if deep is not None else node
 
     def block(self, block: Block) -> syntax.Statement:
@@ -146,10 +141,10 @@ class _Parser:
         return syntax.Broken(piece.span, keyword, name)
 
 
-def _allowed(piece: Piece, wrong: Token | None) -> Set[str]:
+def _allowed(piece: Piece, wrong: Lexeme | None) -> Set[str]:
     """The terminals that could stand where a token is wrong, or at the end.
 
-    The parser that met the error has already acted on the wrong token; this one has not.
+    Lark tries each of them in the state before it.
     """
     state = _lark().parse_interactive(start=piece.start)
     for token in takewhile(lambda token: token is not wrong, piece.tokens):
@@ -175,6 +170,12 @@ def _lark() -> Lark:
         maybe_placeholders=False,
         cache=False if directory is None else str(directory / "grammar.lark-tables"),
     )
+
+
+@cache
+def _automaton(start: str) -> Automaton:
+    """The parser of the pieces of a start rule."""
+    return Automaton(_lark().parse_interactive(start=start).parser_state.parse_conf)
 
 
 @cache
