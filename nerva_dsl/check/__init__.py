@@ -8,6 +8,7 @@ from pathlib import Path
 from nerva_dsl.check.checker import Checked, Checker
 from nerva_dsl.check.reading import read_source
 from nerva_dsl.check.report import Report
+from nerva_dsl.collection import paused_collection
 from nerva_dsl.errors import Diagnostic, DiagnosticError
 from nerva_dsl.grammar.parser import parse_all
 from nerva_dsl.recursion import deep_recursion
@@ -32,7 +33,7 @@ def check(path: Path, overrides: Mapping[str, object]) -> Checked:
 
 def check_source(source: Source, overrides: Mapping[str, object] | None = None) -> Checked:
     """Parse and check a text; as `check`."""
-    with deep_recursion():
+    with deep_recursion(), paused_collection():
         file, problems = parse_all(source)
         if not file.statements:
             what = "has nothing in it but comments" if source.text.strip() else "is empty"
