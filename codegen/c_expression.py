@@ -35,6 +35,8 @@ _LIBRARY = {
     "log": "log",
     "log1p": "log1p",
     "sqrt": "sqrt",
+    "sin": "sin",
+    "cos": "cos",
     "tanh": "tanh",
     "erf": "erf",
 }

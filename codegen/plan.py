@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nerva_dsl.codegen.schedules import ProductFunction
 from nerva_dsl.passes.layout import Tiling
 
 
@@ -269,6 +270,7 @@ class Plan:
         helpers: small functions that the model's expressions call; single-precision ones end in f.
         templates: the templates in use.
         schedule: the learning rate, over `epoch`, `epochs` and `step`, in double precision.
+        products: the functions that it calls.
         watches: what is searched when the loss is not finite.
         output_offset: place of the output in the arena after `predict`.
         outputs: features of the output.
@@ -291,6 +293,7 @@ class Plan:
     helpers: tuple[str, ...]
     templates: frozenset[str]
     schedule: str
+    products: tuple[ProductFunction, ...]
     watches: tuple[Watch, ...]
     output_offset: int
     outputs: int

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from nerva_dsl.codegen.bodies import Memory
-from nerva_dsl.codegen.c_expression import c_expression, helpers, number
+from nerva_dsl.codegen.c_expression import helpers, number
 from nerva_dsl.codegen.kernels import Context, make_kernel
 from nerva_dsl.codegen.names import Names
 from nerva_dsl.codegen.plan import (
@@ -21,6 +21,7 @@ from nerva_dsl.codegen.plan import (
     Table,
     Watch,
 )
+from nerva_dsl.codegen.schedules import schedule_code
 from nerva_dsl.codegen.updates import update_function
 from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct
 from nerva_dsl.ir.patterns import each_operation, patterns
@@ -76,6 +77,7 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
         entries.append(_entry(program, graph, context, library))
     kernels = library.named()
     expressions = [*_map_expressions(program), *_rule_expressions(program)]
+    products, schedule = schedule_code(program.schedule)
     predict = program.graph("predict")
     (output,) = (value for name, value in predict.results if name == "output")
     return Plan(
@@ -104,7 +106,8 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
             )
         ),
         templates=frozenset(kernel.template for kernel in kernels),
-        schedule=c_expression(program.schedule, "float64"),
+        schedule=schedule,
+        products=products,
         watches=_watches(program),
         output_offset=next(b.offset for b in predict.buffers if b.value == output),
         outputs=output.type.rows,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
 
-from nerva_dsl.scalar import Expr, is_truth, walk
+from nerva_dsl.scalar import Apply, Expr, is_truth, walk
 from nerva_dsl.source import Span
 
 Constant = int | float | bool | str | tuple["Constant", ...]
@@ -85,10 +85,16 @@ def describe(term: Term) -> str:
 
 
 def measure(expression: Expr) -> tuple[int, int]:
-    """Size, counting shared parts every time they are used, and depth of an expression."""
+    """Size, counting shared parts every time they are used, and depth of an expression.
+
+    A stated derivative is not counted: it is no part of the value.
+    """
     measures: dict[int, tuple[int, int]] = {}
     for node in walk(expression):
-        parts = [measures[id(part)] for part in getattr(node, "arguments", ())]
+        arguments = getattr(node, "arguments", ())
+        if isinstance(node, Apply) and node.operator == "stated":
+            arguments = arguments[:1]
+        parts = [measures[id(part)] for part in arguments]
         size = 1 + sum(size for size, _ in parts)
         depth = 1 + max((depth for _, depth in parts), default=0)
         measures[id(node)] = (size, depth)
