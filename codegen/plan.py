@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nerva_dsl.codegen.schedules import ProductFunction
+from nerva_dsl.codegen.vector_math import Functions
 from nerva_dsl.passes.layout import Tiling
 
 
@@ -268,6 +269,7 @@ class Plan:
         kernels: each once.
         entries: the graphs.
         helpers: small functions that the model's expressions call; single-precision ones end in f.
+        functions: mathematical functions that they call.
         templates: the templates in use.
         schedule: the learning rate, over `epoch`, `epochs` and `step`, in double precision.
         products: the functions that it calls.
@@ -291,6 +293,7 @@ class Plan:
     kernels: tuple[Kernel, ...]
     entries: tuple[Entry, ...]
     helpers: tuple[str, ...]
+    functions: tuple[Functions, ...]
     templates: frozenset[str]
     schedule: str
     products: tuple[ProductFunction, ...]

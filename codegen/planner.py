@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from nerva_dsl.codegen.bodies import Memory
-from nerva_dsl.codegen.c_expression import helpers, number
+from nerva_dsl.codegen.c_expression import helpers, number, vectorized
 from nerva_dsl.codegen.kernels import Context, make_kernel
 from nerva_dsl.codegen.names import Names
 from nerva_dsl.codegen.plan import (
@@ -23,6 +23,7 @@ from nerva_dsl.codegen.plan import (
 )
 from nerva_dsl.codegen.schedules import schedule_code
 from nerva_dsl.codegen.updates import update_function
+from nerva_dsl.codegen.vector_math import functions
 from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct
 from nerva_dsl.ir.patterns import each_operation, patterns
 from nerva_dsl.ir.program import Graph, Program
@@ -78,6 +79,10 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
     kernels = library.named()
     expressions = [*_map_expressions(program), *_rule_expressions(program)]
     products, schedule = schedule_code(program.schedule)
+    operators = {"float64": vectorized([program.schedule])}  # the schedule's precision
+    operators[program.precision] = vectorized(expressions) | operators.get(
+        program.precision, frozenset()
+    )
     predict = program.graph("predict")
     (output,) = (value for name, value in predict.results if name == "output")
     return Plan(
@@ -105,6 +110,7 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
                 (*helpers(expressions, program.precision), *helpers([program.schedule], "float64"))
             )
         ),
+        functions=functions(operators),
         templates=frozenset(kernel.template for kernel in kernels),
         schedule=schedule,
         products=products,

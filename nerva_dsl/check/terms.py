@@ -89,13 +89,16 @@ def measure(expression: Expr) -> tuple[int, int]:
 
     A stated derivative is not counted: it is no part of the value.
     """
+    if not isinstance(expression, Apply):
+        return 1, 1
     measures: dict[int, tuple[int, int]] = {}
     for node in walk(expression):
-        arguments = getattr(node, "arguments", ())
-        if isinstance(node, Apply) and node.operator == "stated":
-            arguments = arguments[:1]
-        parts = [measures[id(part)] for part in arguments]
-        size = 1 + sum(size for size, _ in parts)
-        depth = 1 + max((depth for _, depth in parts), default=0)
-        measures[id(node)] = (size, depth)
+        size, depth = 1, 0
+        if isinstance(node, Apply):
+            counted = node.arguments[:1] if node.operator == "stated" else node.arguments
+            for part in counted:
+                inner_size, inner_depth = measures[id(part)]
+                size += inner_size
+                depth = max(depth, inner_depth)
+        measures[id(node)] = (size, depth + 1)
     return measures[id(expression)]
