@@ -225,12 +225,14 @@ class UpdateFunction:
         comment: the optimizer's name.
         states: names of the state variables.
         lines: declarations of locals, then the assignments in order.
+        rated: whether it reads what is computed once a step.
     """
 
     name: str
     comment: str
     states: tuple[str, ...]
     lines: tuple[str, ...]
+    rated: bool
 
 
 @dataclass(frozen=True)
@@ -273,6 +275,8 @@ class Plan:
         templates: the templates in use.
         schedule: the learning rate, over `epoch`, `epochs` and `step`, in double precision.
         products: the functions that it calls.
+        rates: names and C expressions of what the optimizers compute once a step, over `lr` and
+            `step`, in double precision.
         watches: what is searched when the loss is not finite.
         output_offset: place of the output in the arena after `predict`.
         outputs: features of the output.
@@ -297,6 +301,7 @@ class Plan:
     templates: frozenset[str]
     schedule: str
     products: tuple[ProductFunction, ...]
+    rates: tuple[tuple[str, str], ...]
     watches: tuple[Watch, ...]
     output_offset: int
     outputs: int
