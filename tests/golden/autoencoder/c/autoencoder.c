@@ -355,19 +355,19 @@ INLINED float exp_parts_float(float x, uint32_t *power)
 {
     const float shifted = multiply_add_float(x, 1.442695f, 12582912.0f);
     const float k = shifted - 12582912.0f;
-    const float r = multiply_add_float(k, 0.00021219444f, multiply_add_float(k, -0.6933594f, x));
+    const float nearly = multiply_add_float(k, -0.6933594f, x);
+    const float r = multiply_add_float(k, 0.00021219444f, nearly);
     float q = 0.0013946452f;
     q = multiply_add_float(q, r, 0.008366584f);
     q = multiply_add_float(q, r, 0.04166628f);
     q = multiply_add_float(q, r, 0.16666543f);
     q = multiply_add_float(q, r, 0.5f);
-
     *power = bits_of_float(shifted) << 23;
     return multiply_add_float(r * r, q, r);
 }
 
 /* |tanh(x)| = -(e^y - 1) / (e^y + 1) with y = -2 |x|, so that nothing is cancelled where y is not
- * small; 2.0 ulp. */
+ * small; at most 2.0 ulp. */
 INLINED float tanh_float(float x)
 {
     const float y = -2 * fabsf(x);

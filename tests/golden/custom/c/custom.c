@@ -351,18 +351,18 @@ INLINED float exp_parts_float(float x, uint32_t *power)
 {
     const float shifted = multiply_add_float(x, 1.442695f, 12582912.0f);
     const float k = shifted - 12582912.0f;
-    const float r = multiply_add_float(k, 0.00021219444f, multiply_add_float(k, -0.6933594f, x));
+    const float nearly = multiply_add_float(k, -0.6933594f, x);
+    const float r = multiply_add_float(k, 0.00021219444f, nearly);
     float q = 0.0013946452f;
     q = multiply_add_float(q, r, 0.008366584f);
     q = multiply_add_float(q, r, 0.04166628f);
     q = multiply_add_float(q, r, 0.16666543f);
     q = multiply_add_float(q, r, 0.5f);
-
     *power = bits_of_float(shifted) << 23;
     return multiply_add_float(r * r, q, r);
 }
 
-/* e^x; 1.0 ulp. */
+/* e^x; at most 1.0 ulp. */
 INLINED float exp_float(float x)
 {
     uint32_t power;
@@ -372,7 +372,7 @@ INLINED float exp_float(float x)
     return x < -87.33654f ? 0 : high;
 }
 
-/* e^x - 1 = 2 (2^(k-1) p + 2^(k-1) - 1/2); 2.0 ulp. */
+/* e^x - 1 = 2 (2^(k-1) p + 2^(k-1) - 1/2); at most 2.0 ulp. */
 INLINED float expm1_float(float x)
 {
     const float bounded = x < -18.0f ? -18.0f : x;
@@ -401,14 +401,13 @@ INLINED float log_parts_float(float h, float k)
     float q = 0.29871997f;
     q = multiply_add_float(q, square, 0.39977533f);
     q = multiply_add_float(q, square, 0.66666776f);
-
     const float half = 0.5f * h;
     const float sum = multiply_add_float(square, q, half * h);
     const float low = multiply_add_float(s, sum, k * -0.00021219444f);
     return multiply_add_float(k, 0.6933594f, h - multiply_add_float(half, h, -low));
 }
 
-/* log(x); 1.0 ulp. */
+/* log(x); at most 1.0 ulp. */
 INLINED float log_float(float x)
 {
     float k;
