@@ -110,7 +110,10 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
         entries=tuple(library.resolve(entry) for entry in entries),
         helpers=tuple(
             dict.fromkeys(
-                (*helpers(expressions, program.precision), *helpers([program.schedule, *rates.values()], "float64"))
+                (
+                    *helpers(expressions, program.precision),
+                    *helpers([program.schedule, *rates.values()], "float64"),
+                )
             )
         ),
         functions=functions(operators),

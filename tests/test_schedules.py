@@ -9,9 +9,9 @@ import subprocess
 import numpy as np
 import pytest
 import torch
+from checking import checked
 from torch.optim import lr_scheduler
 
-from checking import checked
 from nerva_dsl.driver import emit_model
 from nerva_dsl.ir.parse import parse_program
 from nerva_dsl.ir.text import print_program
