@@ -366,18 +366,14 @@ INLINED float exp_parts_float(float x, uint32_t *power)
     return multiply_add_float(r * r, q, r);
 }
 
-/* |tanh(x)| = -(e^y - 1) / (e^y + 1) with y = -2 |x|, so that nothing is cancelled where y is not
- * small; 2.0 ulp. */
-INLINED float tanh_float(float x)
+/* e^x; 1.0 ulp. */
+INLINED float exp_float(float x)
 {
-    const float y = -2 * fabsf(x);
-    const float bounded = y < -18.0f ? -18.0f : y;
     uint32_t power;
-    const float p = exp_parts_float(bounded, &power);
-    const float scale = float_of_bits(power + 0x3f800000u);
-    const float above = multiply_add_float(scale, p, scale - 1);
-    const float below = multiply_add_float(scale, p, scale + 1);
-    return copysignf(above / below, x);
+    const float p = exp_parts_float(x, &power);
+    const float y = float_of_bits(bits_of_float(1 + p) + power);
+    const float high = x <= 88.72283f ? y : x + INFINITY;
+    return x < -87.33654f ? 0 : high;
 }
 
 /* sum = Σ value[q] · x[index[q], :] over the non-zeros of a row, for one tile of samples. The sums
@@ -587,7 +583,7 @@ KERNEL spmm_sigmoid(const Array *weight, const real *restrict value, const real 
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
-                const real sigmoid_value = 0.5f * (1.0f + tanh_float(0.5f * linear_value));
+                const real sigmoid_value = 1.0f / (1.0f + exp_float(-linear_value));
                 to_sigmoid_row[column] = column < live ? sigmoid_value : 0;
             }
         }
@@ -612,7 +608,7 @@ KERNEL spmm_pow(const Array *weight, const real *restrict value, const real *res
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
-                const real sigmoid_value = 0.5f * (1.0f + tanh_float(0.5f * linear_value));
+                const real sigmoid_value = 1.0f / (1.0f + exp_float(-linear_value));
                 const real sub_1 = sigmoid_value - input_row[column];
                 const real pow_value = sub_1 * sub_1;
                 to_pow_row[column] = column < live ? pow_value : 0;
@@ -646,11 +642,11 @@ KERNEL samplewise(const real *restrict input, real *restrict to_sum, int count)
     }
 }
 
-/* W x, linear, sigmoid_slope, sigmoid, pow_slope, chain
+/* W x, linear, sigmoid, pow_slope, sigmoid_slope
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  *   autoencoder.nerva:19: loss   = squared_error(image, scaled)
  */
-KERNEL spmm_chain(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_chain, int count)
+KERNEL spmm_sigmoid_slope(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_sigmoid_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -662,16 +658,14 @@ KERNEL spmm_chain(const Array *weight, const real *restrict value, const real *r
             const real bias_value = bias[row];
             const real samples = (real)count;
             const real *const input_row = input + row * STRIDE + start;
-            real *const to_chain_row = to_chain + row * STRIDE + start;
+            real *const to_sigmoid_slope_row = to_sigmoid_slope + row * STRIDE + start;
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
-                const real tanh_1 = tanh_float(0.5f * linear_value);
-                const real sigmoid_slope_value = 0.25f * (1.0f - tanh_1 * tanh_1);
-                const real sigmoid_value = 0.5f * (1.0f + tanh_1);
+                const real sigmoid_value = 1.0f / (1.0f + exp_float(-linear_value));
                 const real pow_slope_value = 1.0f / samples * (2.0f * (sigmoid_value - input_row[column]));
-                const real chain_value = pow_slope_value * sigmoid_slope_value;
-                to_chain_row[column] = column < live ? chain_value : 0;
+                const real sigmoid_slope_value = pow_slope_value * (sigmoid_value * (1.0f - sigmoid_value));
+                to_sigmoid_slope_row[column] = column < live ? sigmoid_slope_value : 0;
             }
         }
 }
@@ -776,11 +770,11 @@ KERNEL gemm_gradient_store(Array *weight, const real *restrict dz, const real *r
         }
 }
 
-/* W x, linear, sigmoid_slope, sigmoid, pow, pow_slope, chain
+/* W x, linear, sigmoid, pow, pow_slope, sigmoid_slope
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  *   autoencoder.nerva:19: loss   = squared_error(image, scaled)
  */
-KERNEL spmm_pow_chain(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_pow, real *restrict to_chain, int count)
+KERNEL spmm_pow_sigmoid_slope(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_pow, real *restrict to_sigmoid_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -793,19 +787,17 @@ KERNEL spmm_pow_chain(const Array *weight, const real *restrict value, const rea
             const real *const input_row = input + row * STRIDE + start;
             const real samples = (real)count;
             real *const to_pow_row = to_pow + row * STRIDE + start;
-            real *const to_chain_row = to_chain + row * STRIDE + start;
+            real *const to_sigmoid_slope_row = to_sigmoid_slope + row * STRIDE + start;
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
-                const real tanh_1 = tanh_float(0.5f * linear_value);
-                const real sigmoid_slope_value = 0.25f * (1.0f - tanh_1 * tanh_1);
-                const real sigmoid_value = 0.5f * (1.0f + tanh_1);
+                const real sigmoid_value = 1.0f / (1.0f + exp_float(-linear_value));
                 const real sub_1 = sigmoid_value - input_row[column];
                 const real pow_value = sub_1 * sub_1;
                 const real pow_slope_value = 1.0f / samples * (2.0f * sub_1);
-                const real chain_value = pow_slope_value * sigmoid_slope_value;
+                const real sigmoid_slope_value = pow_slope_value * (sigmoid_value * (1.0f - sigmoid_value));
                 to_pow_row[column] = column < live ? pow_value : 0;
-                to_chain_row[column] = column < live ? chain_value : 0;
+                to_sigmoid_slope_row[column] = column < live ? sigmoid_slope_value : 0;
             }
         }
 }
@@ -920,7 +912,7 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     meet(run);
     spmm_relu(&model->arrays[DECODED_WEIGHT], model->arrays[DECODED_WEIGHT].value, arena + 16384, model->arrays[DECODED_BIAS].value, arena + 4096, count);  /* decoded */
     meet(run);
-    spmm_chain(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 4096, model->arrays[IMAGE_BIAS].value, arena + 12288, arena + 14336, count);  /* image.linear.grad */
+    spmm_sigmoid_slope(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 4096, model->arrays[IMAGE_BIAS].value, arena + 12288, arena + 14336, count);  /* image.linear.grad */
     meet(run);
     featurewise_store(64, arena + 14336, gradients[7], count);  /* image.bias.grad */
     spmm_transposed_relu_slope(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].transposed, arena + 14336, arena + 4096, arena + 8192, count);  /* decoded.linear.grad */
@@ -952,7 +944,7 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
     meet(run);
     spmm_relu(&model->arrays[DECODED_WEIGHT], model->arrays[DECODED_WEIGHT].value, arena + 18432, model->arrays[DECODED_BIAS].value, arena + 4096, count);  /* decoded */
     meet(run);
-    spmm_pow_chain(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 4096, model->arrays[IMAGE_BIAS].value, arena + 12288, arena + 14336, arena + 16384, count);  /* pow, image.linear.grad */
+    spmm_pow_sigmoid_slope(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 4096, model->arrays[IMAGE_BIAS].value, arena + 12288, arena + 14336, arena + 16384, count);  /* pow, image.linear.grad */
     meet(run);
     samplewise(arena + 14336, arena + 18944, count);  /* loss */
     spmm_transposed_relu_slope(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].transposed, arena + 16384, arena + 4096, arena + 8192, count);  /* decoded.linear.grad */

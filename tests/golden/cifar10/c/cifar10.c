@@ -584,7 +584,7 @@ KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first,
     }
 }
 
-/* onehot, max over the features, exp, sum over the features, log, log_softmax, mul, neg, position, hit
+/* onehot, max over the features, exp, sum over the features, log, log_softmax, select, neg, position, hit
  *   cifar10.nerva:8: target t : class[10]
  *   cifar10.nerva:18: loss   = softmax_cross_entropy(y, t)
  *   cifar10.nerva:15: y  = linear(h2, 10)
@@ -637,8 +637,8 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_2_row_2[lane] == (real)row ? 1.0f : 0.0f;
                 const real log_softmax_value = input_row_3[lane] - max_of[lane] - log_of[lane];
-                const real mul_value = onehot_value * log_softmax_value;
-                sum_of_2[lane] += mul_value;
+                const real select_value = onehot_value == 0.0f ? 0.0f : onehot_value * log_softmax_value;
+                sum_of_2[lane] += select_value;
             }
         }
         {
@@ -652,11 +652,11 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
     }
 }
 
-/* onehot, mul_slope, sum over the features, max over the features, exp, softmax, slope
+/* onehot, select_slope, sum over the features, max over the features, exp, softmax, slope
  *   cifar10.nerva:8: target t : class[10]
  *   cifar10.nerva:18: loss   = softmax_cross_entropy(y, t)
  */
-KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
+KERNEL samplewise_2(const real *restrict input, real *restrict to_select_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -667,14 +667,14 @@ KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, con
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_row = input + start;
             const real samples = (real)count;
-            real *const to_mul_slope_row = to_mul_slope + row * STRIDE + start;
+            real *const to_select_slope_row = to_select_slope + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
             #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_row[lane] == (real)row ? 1.0f : 0.0f;
-                const real mul_slope_value = -(1.0f / samples * onehot_value);
-                to_mul_slope_row[lane] = start + lane < count ? mul_slope_value : 0;
-                sum_of[lane] += mul_slope_value;
+                const real select_slope_value = onehot_value == 0.0f ? 0.0f : -(1.0f / samples * onehot_value);
+                to_select_slope_row[lane] = start + lane < count ? select_slope_value : 0;
+                sum_of[lane] += select_slope_value;
                 max_of[lane] = input_2_row[lane] > max_of[lane] ? input_2_row[lane] : max_of[lane];
             }
         }
@@ -692,12 +692,12 @@ KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, con
         }
         for (int64_t row = 0; row < 10; row++) {
             const real *const to_exp_row_2 = to_exp + row * STRIDE + start;
-            const real *const to_mul_slope_row_2 = to_mul_slope + row * STRIDE + start;
+            const real *const to_select_slope_row_2 = to_select_slope + row * STRIDE + start;
             real *const to_slope_row = to_slope + row * STRIDE + start;
             #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real softmax_value = to_exp_row_2[lane] / sum_of_2[lane];
-                const real slope_value = to_mul_slope_row_2[lane] - softmax_value * sum_of[lane];
+                const real slope_value = to_select_slope_row_2[lane] - softmax_value * sum_of[lane];
                 to_slope_row[lane] = start + lane < count ? slope_value : 0;
             }
         }
@@ -762,12 +762,12 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
         }
 }
 
-/* onehot, mul_slope, sum over the features, max over the features, exp, log, log_softmax, mul, neg, position, hit, softmax, slope
+/* onehot, select_slope, sum over the features, max over the features, exp, log, log_softmax, select, neg, position, hit, softmax, slope
  *   cifar10.nerva:8: target t : class[10]
  *   cifar10.nerva:18: loss   = softmax_cross_entropy(y, t)
  *   cifar10.nerva:15: y  = linear(h2, 10)
  */
-KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
+KERNEL samplewise_3(const real *restrict input, real *restrict to_select_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -778,14 +778,14 @@ KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, con
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_row = input + start;
             const real samples = (real)count;
-            real *const to_mul_slope_row = to_mul_slope + row * STRIDE + start;
+            real *const to_select_slope_row = to_select_slope + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
             #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_row[lane] == (real)row ? 1.0f : 0.0f;
-                const real mul_slope_value = -(1.0f / samples * onehot_value);
-                to_mul_slope_row[lane] = start + lane < count ? mul_slope_value : 0;
-                sum_of[lane] += mul_slope_value;
+                const real select_slope_value = onehot_value == 0.0f ? 0.0f : -(1.0f / samples * onehot_value);
+                to_select_slope_row[lane] = start + lane < count ? select_slope_value : 0;
+                sum_of[lane] += select_slope_value;
                 max_of[lane] = input_2_row[lane] > max_of[lane] ? input_2_row[lane] : max_of[lane];
             }
         }
@@ -823,16 +823,16 @@ KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, con
             const real *const input_row_3 = input + start;
             const real *const input_2_row_3 = input_2 + row * STRIDE + start;
             const real *const to_exp_row_2 = to_exp + row * STRIDE + start;
-            const real *const to_mul_slope_row_2 = to_mul_slope + row * STRIDE + start;
+            const real *const to_select_slope_row_2 = to_select_slope + row * STRIDE + start;
             real *const to_slope_row = to_slope + row * STRIDE + start;
             #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value_2 = input_row_3[lane] == (real)row ? 1.0f : 0.0f;
                 const real log_softmax_value = input_2_row_3[lane] - max_of[lane] - log_of[lane];
-                const real mul_value = onehot_value_2 * log_softmax_value;
+                const real select_value = onehot_value_2 == 0.0f ? 0.0f : onehot_value_2 * log_softmax_value;
                 const real softmax_value = to_exp_row_2[lane] / sum_of_2[lane];
-                const real slope_value = to_mul_slope_row_2[lane] - softmax_value * sum_of[lane];
-                sum_of_3[lane] += mul_value;
+                const real slope_value = to_select_slope_row_2[lane] - softmax_value * sum_of[lane];
+                sum_of_3[lane] += select_value;
                 to_slope_row[lane] = start + lane < count ? slope_value : 0;
             }
         }

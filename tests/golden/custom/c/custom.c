@@ -229,9 +229,15 @@ int nerva_index(nerva_model *model, int parameter)
 
 enum { INPUT_NOT_FINITE = 1, LOSS_NOT_FINITE = 2, OUT_OF_MEMORY = 3 };
 
+/* What the optimizers compute from the learning rate and the step alone. */
+typedef struct {
+    real scaled_sgd_1;
+} Rates;
+
 /* What the threads of a call share. */
 typedef struct {
     real lr, step;            /* of the current step; steps count from 1 */
+    Rates rates;              /* of the current step */
     int64_t steps_done;       /* before the current step */
     uint64_t seed;            /* of the masks of dropout */
     int leave;                /* after this batch: to stop was asked for, or there is an error */
@@ -505,15 +511,16 @@ static inline real dot(const real *a, const real *b)
 
 
 /* scaled_sgd: one weight, its gradient g, and the state beside it. */
-static inline void update_scaled_sgd(real *weight, real g, real *size_state, real lr, real step)
+static inline void update_scaled_sgd(real *weight, real g, real *size_state, real lr, real step, Rates rates)
 {
     real w = *weight;
     real size = *size_state;
     size = 0.99f * size + 0.01f * (g * g);
-    real average = size / (1.0f - powf(0.99f, step));
+    real average = size / rates.scaled_sgd_1;
     w = w - lr * g / (sqrtf(average) + 1e-06f);
     *weight = w;
     *size_state = size;
+    (void)step;
 }
 
 /* the batch's samples, turned to feature-major, div
@@ -1077,7 +1084,7 @@ KERNEL samplewise_4(const real *restrict input, const real *restrict input_2, re
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-KERNEL featurewise_scaled_sgd(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
+KERNEL featurewise_scaled_sgd(int64_t rows, real lr, real step, Rates rates, const real *restrict input, Array *bias, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
@@ -1087,34 +1094,34 @@ KERNEL featurewise_scaled_sgd(int64_t rows, real lr, real step, const real *rest
         for (int column = 0; column < STRIDE; column++) {
             sum_of += column < count ? input_row[column] : 0;
         }
-        update_scaled_sgd(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
+        update_scaled_sgd(&bias->value[row], sum_of, &bias->state[0][row], lr, step, rates);
     }
 }
 
 /* dz times transposed x at the non-zeros of W, update by scaled_sgd
  *   custom.nerva:32: y  = linear(h2, 10, density = 1)
  */
-KERNEL gemm_gradient_scaled_sgd(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL gemm_gradient_scaled_sgd(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step, Rates rates)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int64_t column = 0; column < weight->columns; column++) {
             const int64_t q = row * weight->columns + column;
             const real g = dot(dz + row * STRIDE, x + column * STRIDE);
-            update_scaled_sgd(&weight->value[q], g, &weight->state[0][q], lr, step);
+            update_scaled_sgd(&weight->value[q], g, &weight->state[0][q], lr, step, rates);
         }
 }
 
 /* dz times transposed x at the non-zeros of W, update by scaled_sgd
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  */
-KERNEL sddmm_scaled_sgd(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_scaled_sgd(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step, Rates rates)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int64_t q = weight->row_start[row]; q < weight->row_start[row + 1]; q++) {
             const real g = dot(dz + row * STRIDE, x + (int64_t)weight->column[q] * STRIDE);
-            update_scaled_sgd(&weight->value[q], g, &weight->state[0][q], lr, step);
+            update_scaled_sgd(&weight->value[q], g, &weight->state[0][q], lr, step, rates);
             weight->transposed[weight->position[q]] = weight->value[q];
         }
 }
@@ -1122,13 +1129,13 @@ KERNEL sddmm_scaled_sgd(Array *weight, const real *restrict dz, const real *rest
 /* dz times transposed x at the non-zeros of W, update by scaled_sgd
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-KERNEL sddmm_scaled_sgd_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_scaled_sgd_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step, Rates rates)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
         for (int64_t q = weight->row_start[row]; q < weight->row_start[row + 1]; q++) {
             const real g = dot(dz + row * STRIDE, x + (int64_t)weight->column[q] * STRIDE);
-            update_scaled_sgd(&weight->value[q], g, &weight->state[0][q], lr, step);
+            update_scaled_sgd(&weight->value[q], g, &weight->state[0][q], lr, step, rates);
         }
 }
 
@@ -1219,15 +1226,15 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
     samplewise_4(arena + 17344, arena + 17664, arena + 22528, count);  /* y.grad.5 */
     meet(run);
     gemm_transposed_chain(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 22528, arena + 8192, arena + 16384, count);  /* h2.linear.grad */
-    featurewise_scaled_sgd(10, run->lr, run->step, arena + 22528, &model->arrays[Y_BIAS], count);  /* y.bias */
+    featurewise_scaled_sgd(10, run->lr, run->step, run->rates, arena + 22528, &model->arrays[Y_BIAS], count);  /* y.bias */
     meet(run);
     spmm_transposed_chain(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 16384, arena + 0, arena + 8192, count);  /* h1.linear.grad */
-    gemm_gradient_scaled_sgd(&model->arrays[Y_WEIGHT], arena + 22528, arena + 12288, run->lr, run->step);  /* y.weight */
-    featurewise_scaled_sgd(128, run->lr, run->step, arena + 16384, &model->arrays[H2_BIAS], count);  /* h2.bias */
+    gemm_gradient_scaled_sgd(&model->arrays[Y_WEIGHT], arena + 22528, arena + 12288, run->lr, run->step, run->rates);  /* y.weight */
+    featurewise_scaled_sgd(128, run->lr, run->step, run->rates, arena + 16384, &model->arrays[H2_BIAS], count);  /* h2.bias */
     meet(run);
-    sddmm_scaled_sgd(&model->arrays[H2_WEIGHT], arena + 16384, arena + 4096, run->lr, run->step);  /* h2.weight */
-    featurewise_scaled_sgd(128, run->lr, run->step, arena + 8192, &model->arrays[H1_BIAS], count);  /* h1.bias */
-    sddmm_scaled_sgd_2(&model->arrays[H1_WEIGHT], arena + 8192, arena + 20480, run->lr, run->step);  /* h1.weight */
+    sddmm_scaled_sgd(&model->arrays[H2_WEIGHT], arena + 16384, arena + 4096, run->lr, run->step, run->rates);  /* h2.weight */
+    featurewise_scaled_sgd(128, run->lr, run->step, run->rates, arena + 8192, &model->arrays[H1_BIAS], count);  /* h1.bias */
+    sddmm_scaled_sgd_2(&model->arrays[H1_WEIGHT], arena + 8192, arena + 20480, run->lr, run->step, run->rates);  /* h1.weight */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -1248,6 +1255,14 @@ double nerva_learning_rate(double epoch, double epochs, double step)
     return 0.003 * pow(0.1, 20.0 <= epoch ? 1.0 : 0.0);
 }
 
+static Rates make_rates(double lr, double step)
+{
+    (void)lr, (void)step;
+    return (Rates){
+        .scaled_sgd_1 = (real)(1.0 - pow(0.99, step)),
+    };
+}
+
 /* The learning rate and number of the step after `steps` steps. */
 static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64_t steps)
 {
@@ -1258,6 +1273,7 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
     if (isnan(job->learning_rate))
         run->lr = (real)nerva_learning_rate((double)job->epoch, (double)job->epochs,
                                             (double)(steps + 1));
+    run->rates = make_rates((double)run->lr, (double)(steps + 1));
 }
 
 static Run begin(const nerva_job *job, nerva_report *report)

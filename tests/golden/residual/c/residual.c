@@ -609,7 +609,7 @@ KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first,
     }
 }
 
-/* onehot, max over the features, exp, sum over the features, log, log_softmax, mul, neg, position, hit
+/* onehot, max over the features, exp, sum over the features, log, log_softmax, select, neg, position, hit
  *   residual.nerva:9: target t : class[10]
  *   residual.nerva:19: loss   = softmax_cross_entropy(y, t)
  *   residual.nerva:16: y      = linear(block2, 10, bias = false)
@@ -662,8 +662,8 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_2_row_2[lane] == (real)row ? 1.0f : 0.0f;
                 const real log_softmax_value = input_row_3[lane] - max_of[lane] - log_of[lane];
-                const real mul_value = onehot_value * log_softmax_value;
-                sum_of_2[lane] += mul_value;
+                const real select_value = onehot_value == 0.0f ? 0.0f : onehot_value * log_softmax_value;
+                sum_of_2[lane] += select_value;
             }
         }
         {
@@ -677,11 +677,11 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
     }
 }
 
-/* W x, linear, relu, relu_slope, add
+/* W x, linear, relu, add
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  */
-KERNEL spmm_relu_slope_add(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_relu_slope, real *restrict to_add, int count)
+KERNEL spmm_relu_add(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_relu, real *restrict to_add, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -692,25 +692,24 @@ KERNEL spmm_relu_slope_add(const Array *weight, const real *restrict value, cons
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             const real *const input_row = input + row * STRIDE + start;
-            real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
+            real *const to_relu_row = to_relu + row * STRIDE + start;
             real *const to_add_row = to_add + row * STRIDE + start;
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
                 const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
-                const real relu_slope_value = relu_value > 0.0f ? 1.0f : 0.0f;
                 const real add_value = input_row[column] + 0.5f * relu_value;
-                to_relu_slope_row[column] = column < live ? relu_slope_value : 0;
+                to_relu_row[column] = column < live ? relu_value : 0;
                 to_add_row[column] = column < live ? add_value : 0;
             }
         }
 }
 
-/* onehot, mul_slope, sum over the features, max over the features, exp, softmax, slope
+/* onehot, select_slope, sum over the features, max over the features, exp, softmax, slope
  *   residual.nerva:9: target t : class[10]
  *   residual.nerva:19: loss   = softmax_cross_entropy(y, t)
  */
-KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
+KERNEL samplewise_2(const real *restrict input, real *restrict to_select_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -721,14 +720,14 @@ KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, con
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_row = input + start;
             const real samples = (real)count;
-            real *const to_mul_slope_row = to_mul_slope + row * STRIDE + start;
+            real *const to_select_slope_row = to_select_slope + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
             #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_row[lane] == (real)row ? 1.0f : 0.0f;
-                const real mul_slope_value = -(1.0f / samples * onehot_value);
-                to_mul_slope_row[lane] = start + lane < count ? mul_slope_value : 0;
-                sum_of[lane] += mul_slope_value;
+                const real select_slope_value = onehot_value == 0.0f ? 0.0f : -(1.0f / samples * onehot_value);
+                to_select_slope_row[lane] = start + lane < count ? select_slope_value : 0;
+                sum_of[lane] += select_slope_value;
                 max_of[lane] = input_2_row[lane] > max_of[lane] ? input_2_row[lane] : max_of[lane];
             }
         }
@@ -746,23 +745,23 @@ KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, con
         }
         for (int64_t row = 0; row < 10; row++) {
             const real *const to_exp_row_2 = to_exp + row * STRIDE + start;
-            const real *const to_mul_slope_row_2 = to_mul_slope + row * STRIDE + start;
+            const real *const to_select_slope_row_2 = to_select_slope + row * STRIDE + start;
             real *const to_slope_row = to_slope + row * STRIDE + start;
             #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real softmax_value = to_exp_row_2[lane] / sum_of_2[lane];
-                const real slope_value = to_mul_slope_row_2[lane] - softmax_value * sum_of[lane];
+                const real slope_value = to_select_slope_row_2[lane] - softmax_value * sum_of[lane];
                 to_slope_row[lane] = start + lane < count ? slope_value : 0;
             }
         }
     }
 }
 
-/* transposed W times dz, add_slope, chain
+/* transposed W times dz, add_slope, relu_slope
  *   residual.nerva:16: y      = linear(block2, 10, bias = false)
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  */
-KERNEL spmm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_sum, real *restrict to_chain, int count)
+KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_sum, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
@@ -773,13 +772,13 @@ KERNEL spmm_transposed_chain(const Array *weight, const real *restrict value, co
                         weight->column_start[row + 1], dz + start, sum);
             const real *const input_row = input + row * STRIDE + start;
             real *const to_sum_row = to_sum + row * STRIDE + start;
-            real *const to_chain_row = to_chain + row * STRIDE + start;
+            real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real add_slope_value = 0.5f * sum[column];
-                const real chain_value = add_slope_value * input_row[column];
+                const real relu_slope_value = input_row[column] > 0.0f ? add_slope_value : 0.0f;
                 to_sum_row[column] = column < live ? sum[column] : 0;
-                to_chain_row[column] = column < live ? chain_value : 0;
+                to_relu_slope_row[column] = column < live ? relu_slope_value : 0;
             }
         }
 }
@@ -819,11 +818,11 @@ KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restric
     }
 }
 
-/* transposed W times dz, total, add_slope, chain
+/* transposed W times dz, total, add_slope, relu_slope
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  */
-KERNEL spmm_transposed_total_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict input_2, real *restrict to_total, real *restrict to_chain, int count)
+KERNEL spmm_transposed_total_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict input_2, real *restrict to_total, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
@@ -835,14 +834,14 @@ KERNEL spmm_transposed_total_chain(const Array *weight, const real *restrict val
             const real *const input_row = input + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
             real *const to_total_row = to_total + row * STRIDE + start;
-            real *const to_chain_row = to_chain + row * STRIDE + start;
+            real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real total_value = input_row[column] + sum[column];
                 const real add_slope_value = 0.5f * total_value;
-                const real chain_value = add_slope_value * input_2_row[column];
+                const real relu_slope_value = input_2_row[column] > 0.0f ? add_slope_value : 0.0f;
                 to_total_row[column] = column < live ? total_value : 0;
-                to_chain_row[column] = column < live ? chain_value : 0;
+                to_relu_slope_row[column] = column < live ? relu_slope_value : 0;
             }
         }
 }
@@ -851,7 +850,7 @@ KERNEL spmm_transposed_total_chain(const Array *weight, const real *restrict val
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict input_2, real *restrict to_relu_slope, int count)
+KERNEL spmm_transposed_relu_slope_2(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict input_2, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
@@ -872,12 +871,12 @@ KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict valu
         }
 }
 
-/* onehot, mul_slope, sum over the features, max over the features, exp, log, log_softmax, mul, neg, position, hit, softmax, slope
+/* onehot, select_slope, sum over the features, max over the features, exp, log, log_softmax, select, neg, position, hit, softmax, slope
  *   residual.nerva:9: target t : class[10]
  *   residual.nerva:19: loss   = softmax_cross_entropy(y, t)
  *   residual.nerva:16: y      = linear(block2, 10, bias = false)
  */
-KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
+KERNEL samplewise_3(const real *restrict input, real *restrict to_select_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -888,14 +887,14 @@ KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, con
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_row = input + start;
             const real samples = (real)count;
-            real *const to_mul_slope_row = to_mul_slope + row * STRIDE + start;
+            real *const to_select_slope_row = to_select_slope + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
             #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_row[lane] == (real)row ? 1.0f : 0.0f;
-                const real mul_slope_value = -(1.0f / samples * onehot_value);
-                to_mul_slope_row[lane] = start + lane < count ? mul_slope_value : 0;
-                sum_of[lane] += mul_slope_value;
+                const real select_slope_value = onehot_value == 0.0f ? 0.0f : -(1.0f / samples * onehot_value);
+                to_select_slope_row[lane] = start + lane < count ? select_slope_value : 0;
+                sum_of[lane] += select_slope_value;
                 max_of[lane] = input_2_row[lane] > max_of[lane] ? input_2_row[lane] : max_of[lane];
             }
         }
@@ -933,16 +932,16 @@ KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, con
             const real *const input_row_3 = input + start;
             const real *const input_2_row_3 = input_2 + row * STRIDE + start;
             const real *const to_exp_row_2 = to_exp + row * STRIDE + start;
-            const real *const to_mul_slope_row_2 = to_mul_slope + row * STRIDE + start;
+            const real *const to_select_slope_row_2 = to_select_slope + row * STRIDE + start;
             real *const to_slope_row = to_slope + row * STRIDE + start;
             #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value_2 = input_row_3[lane] == (real)row ? 1.0f : 0.0f;
                 const real log_softmax_value = input_2_row_3[lane] - max_of[lane] - log_of[lane];
-                const real mul_value = onehot_value_2 * log_softmax_value;
+                const real select_value = onehot_value_2 == 0.0f ? 0.0f : onehot_value_2 * log_softmax_value;
                 const real softmax_value = to_exp_row_2[lane] / sum_of_2[lane];
-                const real slope_value = to_mul_slope_row_2[lane] - softmax_value * sum_of[lane];
-                sum_of_3[lane] += mul_value;
+                const real slope_value = to_select_slope_row_2[lane] - softmax_value * sum_of[lane];
+                sum_of_3[lane] += select_value;
                 to_slope_row[lane] = start + lane < count ? slope_value : 0;
             }
         }
@@ -1051,23 +1050,23 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     meet(run);
     spmm_relu(&model->arrays[STEM_WEIGHT], model->arrays[STEM_WEIGHT].value, arena + 28672, model->arrays[STEM_BIAS].value, arena + 0, count);  /* stem */
     meet(run);
-    spmm_relu_slope_add(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].value, arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 4096, arena + 8192, count);  /* block1.linear.grad.slope, block1 */
+    spmm_relu_add(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].value, arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 4096, arena + 8192, count);  /* relu, block1 */
     meet(run);
-    spmm_relu_slope_add(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].value, arena + 8192, model->arrays[BLOCK2_BIAS].value, arena + 8192, arena + 12288, arena + 16384, count);  /* block2.linear.grad.slope, block2 */
+    spmm_relu_add(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].value, arena + 8192, model->arrays[BLOCK2_BIAS].value, arena + 8192, arena + 12288, arena + 16384, count);  /* relu.2, block2 */
     meet(run);
     spmm(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 16384, arena + 20480, count);  /* y */
     meet(run);
     samplewise_2(arena + 21440, arena + 20800, arena + 20480, arena + 21120, arena + 30720, count);  /* log_softmax.grad, y.exp, y.grad.2 */
     meet(run);
-    spmm_transposed_chain(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 30720, arena + 12288, arena + 20480, arena + 24576, count);  /* block2.grad, block2.linear.grad */
+    spmm_transposed_relu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 30720, arena + 12288, arena + 20480, arena + 24576, count);  /* block2.grad, block2.linear.grad */
     sddmm_store(&model->arrays[Y_WEIGHT], arena + 30720, arena + 16384, gradients[6]);  /* y.weight.grad */
     meet(run);
     featurewise_store(128, arena + 24576, gradients[5], count);  /* block2.bias.grad */
-    spmm_transposed_total_chain(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].transposed, arena + 24576, arena + 20480, arena + 4096, arena + 12288, arena + 16384, count);  /* block1.grad.2, block1.linear.grad */
+    spmm_transposed_total_relu_slope(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].transposed, arena + 24576, arena + 20480, arena + 4096, arena + 12288, arena + 16384, count);  /* block1.grad.2, block1.linear.grad */
     sddmm_store(&model->arrays[BLOCK2_WEIGHT], arena + 24576, arena + 8192, gradients[4]);  /* block2.weight.grad */
     meet(run);
     featurewise_store(128, arena + 16384, gradients[3], count);  /* block1.bias.grad */
-    spmm_transposed_relu_slope(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].transposed, arena + 16384, arena + 12288, arena + 0, arena + 4096, count);  /* stem.linear.grad */
+    spmm_transposed_relu_slope_2(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].transposed, arena + 16384, arena + 12288, arena + 0, arena + 4096, count);  /* stem.linear.grad */
     sddmm_store(&model->arrays[BLOCK1_WEIGHT], arena + 16384, arena + 0, gradients[2]);  /* block1.weight.grad */
     meet(run);
     featurewise_store(128, arena + 4096, gradients[1], count);  /* stem.bias.grad */
@@ -1085,9 +1084,9 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
     meet(run);
     spmm_relu(&model->arrays[STEM_WEIGHT], model->arrays[STEM_WEIGHT].value, arena + 32768, model->arrays[STEM_BIAS].value, arena + 0, count);  /* stem */
     meet(run);
-    spmm_relu_slope_add(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].value, arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 4096, arena + 8192, count);  /* block1.linear.grad.slope, block1 */
+    spmm_relu_add(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].value, arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 4096, arena + 8192, count);  /* relu, block1 */
     meet(run);
-    spmm_relu_slope_add(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].value, arena + 8192, model->arrays[BLOCK2_BIAS].value, arena + 8192, arena + 12288, arena + 16384, count);  /* block2.linear.grad.slope, block2 */
+    spmm_relu_add(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].value, arena + 8192, model->arrays[BLOCK2_BIAS].value, arena + 8192, arena + 12288, arena + 16384, count);  /* relu.2, block2 */
     meet(run);
     spmm(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 16384, arena + 20480, count);  /* y */
     meet(run);
@@ -1100,13 +1099,13 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
 static void step_update(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    spmm_transposed_chain(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 34816, arena + 12288, arena + 20480, arena + 24576, count);  /* block2.grad, block2.linear.grad */
+    spmm_transposed_relu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 34816, arena + 12288, arena + 20480, arena + 24576, count);  /* block2.grad, block2.linear.grad */
     meet(run);
-    spmm_transposed_total_chain(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].transposed, arena + 24576, arena + 20480, arena + 4096, arena + 12288, arena + 28672, count);  /* block1.grad.2, block1.linear.grad */
+    spmm_transposed_total_relu_slope(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].transposed, arena + 24576, arena + 20480, arena + 4096, arena + 12288, arena + 28672, count);  /* block1.grad.2, block1.linear.grad */
     sddmm_nesterov(&model->arrays[Y_WEIGHT], arena + 34816, arena + 16384, run->lr, run->step);  /* y.weight */
     featurewise_nesterov(128, run->lr, run->step, arena + 24576, &model->arrays[BLOCK2_BIAS], count);  /* block2.bias */
     meet(run);
-    spmm_transposed_relu_slope(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].transposed, arena + 28672, arena + 12288, arena + 0, arena + 4096, count);  /* stem.linear.grad */
+    spmm_transposed_relu_slope_2(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].transposed, arena + 28672, arena + 12288, arena + 0, arena + 4096, count);  /* stem.linear.grad */
     sddmm_nesterov(&model->arrays[BLOCK2_WEIGHT], arena + 24576, arena + 8192, run->lr, run->step);  /* block2.weight */
     featurewise_nesterov(128, run->lr, run->step, arena + 28672, &model->arrays[BLOCK1_BIAS], count);  /* block1.bias */
     meet(run);
