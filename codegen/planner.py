@@ -83,7 +83,8 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
     kernels = library.named()
     expressions = [*_map_expressions(program), *_rule_expressions(program)]
     products, schedule = schedule_code(program.schedule)
-    operators = {"float64": vectorized([program.schedule, *rates.values()])}  # their precision
+    in_double = [program.schedule, *rates.values()]
+    operators = {"float64": vectorized(in_double)}
     operators[program.precision] = vectorized(expressions) | operators.get(
         program.precision, frozenset()
     )
@@ -121,7 +122,7 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
             dict.fromkeys(
                 (
                     *helpers(expressions, program.precision),
-                    *helpers([program.schedule, *rates.values()], "float64"),
+                    *helpers(in_double, "float64"),
                 )
             )
         ),

@@ -1,4 +1,4 @@
-"""The schedules of the prelude, their arithmetic and products: PyTorch and closed formulas."""
+"""Schedules, their arithmetic and products, against PyTorch and closed formulas."""
 
 from __future__ import annotations
 

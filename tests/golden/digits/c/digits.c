@@ -989,7 +989,7 @@ KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first,
         }
 }
 
-/* onehot, select, max over the features, exp, sum over the features, log, log_softmax, chain, neg, position, hit
+/* onehot, max over the features, exp, sum over the features, log, log_softmax, select, neg, position, hit
  *   digits.nerva:9: target t : class[10]
  *   digits.nerva:19: loss   = softmax_cross_entropy(y, t)
  *   digits.nerva:16: y  = linear(h2, 10)
@@ -1036,15 +1036,14 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
         real sum_of_2[LANES];
         for (int lane = 0; lane < LANES; lane++) sum_of_2[lane] = 0;
         for (int64_t row = 0; row < 10; row++) {
-            const real *const input_row_3 = input + row * STRIDE + start;
             const real *const input_2_row_2 = input_2 + start;
+            const real *const input_row_3 = input + row * STRIDE + start;
             #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real log_softmax_value = input_row_3[lane] - max_of[lane] - log_of[lane];
                 const real onehot_value = input_2_row_2[lane] == (real)row ? 1.0f : 0.0f;
-                const real select_value = onehot_value == 0.0f ? 0.0f : onehot_value;
-                const real chain_value = log_softmax_value * select_value;
-                sum_of_2[lane] += chain_value;
+                const real log_softmax_value = input_row_3[lane] - max_of[lane] - log_of[lane];
+                const real select_value = onehot_value == 0.0f ? 0.0f : onehot_value * log_softmax_value;
+                sum_of_2[lane] += select_value;
             }
         }
         {

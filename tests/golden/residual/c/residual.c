@@ -1014,7 +1014,7 @@ KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first,
         }
 }
 
-/* onehot, select, max over the features, exp, sum over the features, log, log_softmax, chain, neg, position, hit
+/* onehot, max over the features, exp, sum over the features, log, log_softmax, select, neg, position, hit
  *   residual.nerva:9: target t : class[10]
  *   residual.nerva:19: loss   = softmax_cross_entropy(y, t)
  *   residual.nerva:16: y      = linear(block2, 10, bias = false)
@@ -1061,15 +1061,14 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
         real sum_of_2[LANES];
         for (int lane = 0; lane < LANES; lane++) sum_of_2[lane] = 0;
         for (int64_t row = 0; row < 10; row++) {
-            const real *const input_row_3 = input + row * STRIDE + start;
             const real *const input_2_row_2 = input_2 + start;
+            const real *const input_row_3 = input + row * STRIDE + start;
             #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real log_softmax_value = input_row_3[lane] - max_of[lane] - log_of[lane];
                 const real onehot_value = input_2_row_2[lane] == (real)row ? 1.0f : 0.0f;
-                const real select_value = onehot_value == 0.0f ? 0.0f : onehot_value;
-                const real chain_value = log_softmax_value * select_value;
-                sum_of_2[lane] += chain_value;
+                const real log_softmax_value = input_row_3[lane] - max_of[lane] - log_of[lane];
+                const real select_value = onehot_value == 0.0f ? 0.0f : onehot_value * log_softmax_value;
+                sum_of_2[lane] += select_value;
             }
         }
         {
@@ -1083,11 +1082,11 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
     }
 }
 
-/* W x, linear, relu, relu_slope, add
+/* W x, linear, relu, add
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  */
-KERNEL spmm_relu_slope_add(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_relu_slope, real *restrict to_add, int count)
+KERNEL spmm_relu_add(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_relu, real *restrict to_add, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -1098,15 +1097,14 @@ KERNEL spmm_relu_slope_add(const Array *weight, const real *restrict value, cons
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             const real *const input_row = input + row * STRIDE + start;
-            real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
+            real *const to_relu_row = to_relu + row * STRIDE + start;
             real *const to_add_row = to_add + row * STRIDE + start;
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
                 const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
-                const real relu_slope_value = relu_value > 0.0f ? 1.0f : 0.0f;
                 const real add_value = input_row[column] + 0.5f * relu_value;
-                to_relu_slope_row[column] = column < live ? relu_slope_value : 0;
+                to_relu_row[column] = column < live ? relu_value : 0;
                 to_add_row[column] = column < live ? add_value : 0;
             }
         }
@@ -1164,11 +1162,11 @@ KERNEL samplewise_2(const real *restrict input, real *restrict to_select_slope, 
     }
 }
 
-/* transposed W times dz, add_slope, chain
+/* transposed W times dz, add_slope, relu_slope
  *   residual.nerva:16: y      = linear(block2, 10, bias = false)
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  */
-KERNEL spmm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_sum, real *restrict to_chain, int count)
+KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_sum, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
@@ -1179,13 +1177,13 @@ KERNEL spmm_transposed_chain(const Array *weight, const real *restrict value, co
                         weight->column_start[row + 1], dz + start, sum);
             const real *const input_row = input + row * STRIDE + start;
             real *const to_sum_row = to_sum + row * STRIDE + start;
-            real *const to_chain_row = to_chain + row * STRIDE + start;
+            real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real add_slope_value = 0.5f * sum[column];
-                const real chain_value = add_slope_value * input_row[column];
+                const real relu_slope_value = input_row[column] > 0.0f ? add_slope_value : 0.0f;
                 to_sum_row[column] = column < live ? sum[column] : 0;
-                to_chain_row[column] = column < live ? chain_value : 0;
+                to_relu_slope_row[column] = column < live ? relu_slope_value : 0;
             }
         }
 }
@@ -1240,11 +1238,11 @@ KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restric
     }
 }
 
-/* transposed W times dz, total, add_slope, chain
+/* transposed W times dz, total, add_slope, relu_slope
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  */
-KERNEL spmm_transposed_total_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict input_2, real *restrict to_total, real *restrict to_chain, int count)
+KERNEL spmm_transposed_total_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict input_2, real *restrict to_total, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
@@ -1256,14 +1254,14 @@ KERNEL spmm_transposed_total_chain(const Array *weight, const real *restrict val
             const real *const input_row = input + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
             real *const to_total_row = to_total + row * STRIDE + start;
-            real *const to_chain_row = to_chain + row * STRIDE + start;
+            real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real total_value = input_row[column] + sum[column];
                 const real add_slope_value = 0.5f * total_value;
-                const real chain_value = add_slope_value * input_2_row[column];
+                const real relu_slope_value = input_2_row[column] > 0.0f ? add_slope_value : 0.0f;
                 to_total_row[column] = column < live ? total_value : 0;
-                to_chain_row[column] = column < live ? chain_value : 0;
+                to_relu_slope_row[column] = column < live ? relu_slope_value : 0;
             }
         }
 }
@@ -1272,7 +1270,7 @@ KERNEL spmm_transposed_total_chain(const Array *weight, const real *restrict val
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict input_2, real *restrict to_relu_slope, int count)
+KERNEL spmm_transposed_relu_slope_2(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict input_2, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
@@ -1505,23 +1503,23 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     meet(run);
     spmm_relu(&model->arrays[STEM_WEIGHT], model->arrays[STEM_WEIGHT].value, arena + 28672, model->arrays[STEM_BIAS].value, arena + 0, count);  /* stem */
     meet(run);
-    spmm_relu_slope_add(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].value, arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 4096, arena + 8192, count);  /* block1.linear.grad.slope, block1 */
+    spmm_relu_add(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].value, arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 4096, arena + 8192, count);  /* relu, block1 */
     meet(run);
-    spmm_relu_slope_add(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].value, arena + 8192, model->arrays[BLOCK2_BIAS].value, arena + 8192, arena + 12288, arena + 16384, count);  /* block2.linear.grad.slope, block2 */
+    spmm_relu_add(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].value, arena + 8192, model->arrays[BLOCK2_BIAS].value, arena + 8192, arena + 12288, arena + 16384, count);  /* relu.2, block2 */
     meet(run);
     spmm(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 16384, arena + 20480, count);  /* y */
     meet(run);
     samplewise_2(arena + 21440, arena + 20800, arena + 20480, arena + 21120, arena + 30720, count);  /* log_softmax.grad, y.exp, y.grad.2 */
     meet(run);
-    spmm_transposed_chain(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 30720, arena + 12288, arena + 20480, arena + 24576, count);  /* block2.grad, block2.linear.grad */
+    spmm_transposed_relu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 30720, arena + 12288, arena + 20480, arena + 24576, count);  /* block2.grad, block2.linear.grad */
     sddmm_store(&model->arrays[Y_WEIGHT], arena + 30720, arena + 16384, gradients[6]);  /* y.weight.grad */
     meet(run);
     featurewise_store(128, arena + 24576, gradients[5], count);  /* block2.bias.grad */
-    spmm_transposed_total_chain(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].transposed, arena + 24576, arena + 20480, arena + 4096, arena + 12288, arena + 16384, count);  /* block1.grad.2, block1.linear.grad */
+    spmm_transposed_total_relu_slope(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].transposed, arena + 24576, arena + 20480, arena + 4096, arena + 12288, arena + 16384, count);  /* block1.grad.2, block1.linear.grad */
     sddmm_store(&model->arrays[BLOCK2_WEIGHT], arena + 24576, arena + 8192, gradients[4]);  /* block2.weight.grad */
     meet(run);
     featurewise_store(128, arena + 16384, gradients[3], count);  /* block1.bias.grad */
-    spmm_transposed_relu_slope(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].transposed, arena + 16384, arena + 12288, arena + 0, arena + 4096, count);  /* stem.linear.grad */
+    spmm_transposed_relu_slope_2(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].transposed, arena + 16384, arena + 12288, arena + 0, arena + 4096, count);  /* stem.linear.grad */
     sddmm_store(&model->arrays[BLOCK1_WEIGHT], arena + 16384, arena + 0, gradients[2]);  /* block1.weight.grad */
     meet(run);
     featurewise_store(128, arena + 4096, gradients[1], count);  /* stem.bias.grad */
@@ -1539,9 +1537,9 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
     meet(run);
     spmm_relu(&model->arrays[STEM_WEIGHT], model->arrays[STEM_WEIGHT].value, arena + 32768, model->arrays[STEM_BIAS].value, arena + 0, count);  /* stem */
     meet(run);
-    spmm_relu_slope_add(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].value, arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 4096, arena + 8192, count);  /* block1.linear.grad.slope, block1 */
+    spmm_relu_add(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].value, arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 4096, arena + 8192, count);  /* relu, block1 */
     meet(run);
-    spmm_relu_slope_add(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].value, arena + 8192, model->arrays[BLOCK2_BIAS].value, arena + 8192, arena + 12288, arena + 16384, count);  /* block2.linear.grad.slope, block2 */
+    spmm_relu_add(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].value, arena + 8192, model->arrays[BLOCK2_BIAS].value, arena + 8192, arena + 12288, arena + 16384, count);  /* relu.2, block2 */
     meet(run);
     spmm(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 16384, arena + 20480, count);  /* y */
     meet(run);
@@ -1554,13 +1552,13 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
 static void step_update(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    spmm_transposed_chain(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 34816, arena + 12288, arena + 20480, arena + 24576, count);  /* block2.grad, block2.linear.grad */
+    spmm_transposed_relu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 34816, arena + 12288, arena + 20480, arena + 24576, count);  /* block2.grad, block2.linear.grad */
     meet(run);
-    spmm_transposed_total_chain(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].transposed, arena + 24576, arena + 20480, arena + 4096, arena + 12288, arena + 28672, count);  /* block1.grad.2, block1.linear.grad */
+    spmm_transposed_total_relu_slope(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].transposed, arena + 24576, arena + 20480, arena + 4096, arena + 12288, arena + 28672, count);  /* block1.grad.2, block1.linear.grad */
     sddmm_nesterov(&model->arrays[Y_WEIGHT], arena + 34816, arena + 16384, run->lr, run->step);  /* y.weight */
     featurewise_nesterov(128, run->lr, run->step, arena + 24576, &model->arrays[BLOCK2_BIAS], count);  /* block2.bias */
     meet(run);
-    spmm_transposed_relu_slope(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].transposed, arena + 28672, arena + 12288, arena + 0, arena + 4096, count);  /* stem.linear.grad */
+    spmm_transposed_relu_slope_2(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].transposed, arena + 28672, arena + 12288, arena + 0, arena + 4096, count);  /* stem.linear.grad */
     sddmm_nesterov(&model->arrays[BLOCK2_WEIGHT], arena + 24576, arena + 8192, run->lr, run->step);  /* block2.weight */
     featurewise_nesterov(128, run->lr, run->step, arena + 28672, &model->arrays[BLOCK1_BIAS], count);  /* block1.bias */
     meet(run);
