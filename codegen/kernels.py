@@ -56,6 +56,7 @@ class Context:
         memory: where values lie.
         data: the data arrays' members of a job, by name: `x` or `t`.
         updates: names of the update functions, by rule.
+        rated: the rules that read what is computed once a step.
         states: names of the optimizer's states, by rule.
         mirrored: names of the weights that keep a transposed copy.
         by_columns: where the numbers by columns of a stored weight begin behind those by rows, by
@@ -66,6 +67,7 @@ class Context:
     memory: Memory
     data: Mapping[str, str]
     updates: Mapping[str, str]
+    rated: frozenset[str]
     states: Mapping[str, tuple[str, ...]]
     mirrored: frozenset[str]
     by_columns: Mapping[str, int]
@@ -203,7 +205,7 @@ def _samplewise(group: Group, context: Context) -> Made:
 
 
 def _featurewise(group: Group, context: Context) -> Made:
-    names = Names(_ROW_NAMES | {"rows", "lr", "step"})
+    names = Names(_ROW_NAMES | {"rows", "lr", "step", "rates"})
     body = Body(context.memory, Statements(context.precision, names), "column", start="")
     row_lines, sweeps = featurewise_sweeps(group, body, _update_lines(context))
     head = group.body[0]
@@ -218,7 +220,7 @@ def _featurewise(group: Group, context: Context) -> Made:
     return _finish(
         "featurewise",
         group,
-        [*given, *_rates(group)],
+        [*given, *_rates(group, context)],
         body,
         row_lines=row_lines,
         sweeps=sweeps,
@@ -228,7 +230,7 @@ def _featurewise(group: Group, context: Context) -> Made:
 
 def _scalar(group: Group, context: Context) -> Made:
     """Sums of columns, and single numbers, by one thread."""
-    names = Names(_ROW_NAMES | {"rows", "lr", "step"})
+    names = Names(_ROW_NAMES | {"rows", "lr", "step", "rates"})
     body = Body(context.memory, Statements(context.precision, names), "row", start="")
     update_lines = _update_lines(context)
     given: list[tuple[Argument, str]] = []
@@ -262,7 +264,7 @@ def _scalar(group: Group, context: Context) -> Made:
     return _finish(
         "scalar",
         group,
-        [*given, *_rates(group)],
+        [*given, *_rates(group, context)],
         body,
         lines=tuple(lines),
         label=_label(group),
@@ -274,7 +276,7 @@ def _weights(template: str) -> Callable[[Group, Context], Made]:
 
     def make(group: Group, context: Context) -> Made:
         head = group.body[0]
-        names = Names(_ROW_NAMES | {"g", "q", "dz", "x", "weight", "lr", "step", "tile"})
+        names = Names(_ROW_NAMES | {"g", "q", "dz", "x", "weight", "lr", "step", "rates", "tile"})
         body = Body(context.memory, Statements(context.precision, names), "q")
         given: list[tuple[Argument, str]] = []
         match head:
@@ -288,37 +290,44 @@ def _weights(template: str) -> Callable[[Group, Context], Made]:
                 given.append((Argument("Array *", "weight"), context.memory.array(result)))
             case Update(parameter=parameter):
                 given.append((Argument("Array *", "weight"), context.memory.array(parameter)))
-        lines = _weight_lines(group, body, context)
+        lines, moves = _weight_lines(group, body, context)
         return _finish(
             template,
             group,
-            [*given, *_rates(group)],
+            [*given, *_rates(group, context)],
             body,
             row_lines=tuple(body.row_lines),
             lines=lines,
+            moves=moves,
             label=_label(group),
         )
 
     return make
 
 
-def _weight_lines(group: Group, body: Body, context: Context) -> tuple[str, ...]:
+def _weight_lines(
+    group: Group, body: Body, context: Context
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is done with a weight at `q`: what stays at its place, and what goes elsewhere."""
     stored = results_of(group)
     tail: list[str] = []
+    moves: list[str] = []
     for operation in group.body:
         if isinstance(operation, Map):
             body.compute(operation)
     for operation in group.body:
         if isinstance(operation, Update):
-            tail += _applied(context, operation, "weight", "q", body.read(operation.gradient))
+            gradient = body.read(operation.gradient)
+            tail += _applied(context, operation, "weight", "q", gradient)
+            moves += _mirrored(context, operation, "weight", "q")
         for value in operation.results:
             if value.name in stored:
                 target = body.target(value, "gradient" if operation is group.body[0] else "result")
                 tail.append(f"{target}[q] = {body.read(value)};")
                 if value.name in context.by_columns:
                     place = f"{context.by_columns[value.name]} + weight->position[q]"
-                    tail.append(f"{target}[{place}] = {body.read(value)};")
-    return (*body.statements.lines(), *tail)
+                    moves.append(f"{target}[{place}] = {target}[q];")
+    return (*body.statements.lines(), *tail), tuple(moves)
 
 
 def _row_squares(group: Group, context: Context) -> Made:
@@ -381,11 +390,13 @@ def _view(group: Group, context: Context) -> None:
     """Nothing to compute."""
 
 
-def _rates(group: Group) -> list[tuple[Argument, str]]:
+def _rates(group: Group, context: Context) -> list[tuple[Argument, str]]:
     """What updates are given."""
-    if not any(isinstance(operation, Update) for operation in group.body):
-        return []
-    return [(Argument("real", name), f"run->{name}") for name in ("lr", "step")]
+    rules = [operation.rule for operation in group.body if isinstance(operation, Update)]
+    given = [(Argument("real", name), f"run->{name}") for name in ("lr", "step") if rules]
+    if context.rated.intersection(rules):
+        given.append((Argument("Rates", "rates"), "run->rates"))
+    return given
 
 
 def _update_lines(context: Context) -> UpdateLine:
@@ -402,11 +413,15 @@ def _applied(context: Context, update: Update, array: str, index: str, gradient:
     states = range(len(context.states[update.rule]))
     places = [f"&{array}->value[{index}]", gradient]
     places += [f"&{array}->state[{state}][{index}]" for state in states]
-    lines = [f"{context.updates[update.rule]}({', '.join([*places, 'lr', 'step'])});"]
-    if update.parameter.name in context.mirrored:
-        moved = f"{array}->transposed[{array}->position[{index}]]"
-        lines.append(f"{moved} = {array}->value[{index}];")
-    return lines
+    places += ["lr", "step", *["rates"] * (update.rule in context.rated)]
+    return [f"{context.updates[update.rule]}({', '.join(places)});"]
+
+
+def _mirrored(context: Context, update: Update, array: str, index: str) -> list[str]:
+    """The copy of a new value for the transposed product."""
+    if update.parameter.name not in context.mirrored:
+        return []
+    return [f"{array}->transposed[{array}->position[{index}]] = {array}->value[{index}];"]
 
 
 def _label(group: Group) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nerva_dsl.codegen.schedules import ProductFunction
+from nerva_dsl.codegen.shuffles import Shuffles
 from nerva_dsl.codegen.vector_math import Functions
 from nerva_dsl.passes.layout import Tiling
 
@@ -110,6 +112,7 @@ class Kernel:
         input: what a gather reads; None for other kernels.
         epilogue: what follows for each number; None for kernels of another shape.
         lines: once a weight, at `q`, or, of a scalar kernel, all that it does.
+        moves: once a weight too, but not to contiguous places.
         row_lines: of a featurewise kernel: declarations once a feature.
         sweeps: of a featurewise kernel; empty for others.
         loops: of a samplewise kernel; empty for others.
@@ -125,6 +128,7 @@ class Kernel:
     input: Input | None = None
     epilogue: Epilogue | None = None
     lines: tuple[str, ...] = ()
+    moves: tuple[str, ...] = ()
     row_lines: tuple[str, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     loops: tuple[Loop, ...] = ()
@@ -224,12 +228,14 @@ class UpdateFunction:
         comment: the optimizer's name.
         states: names of the state variables.
         lines: declarations of locals, then the assignments in order.
+        rated: whether it reads what is computed once a step.
     """
 
     name: str
     comment: str
     states: tuple[str, ...]
     lines: tuple[str, ...]
+    rated: bool
 
 
 @dataclass(frozen=True)
@@ -258,6 +264,8 @@ class Plan:
         real, precision: the type of all numbers, in C and in the language.
         batch: most samples in a step.
         tiling: how a row of an activation is cut.
+        shuffles: of the target's vectors.
+        turned: C types of the data arrays that are turned by vectors.
         vector_bytes: width of a vector.
         jam: rows of a dense product that are computed together.
         arena: numbers in the arena.
@@ -271,6 +279,9 @@ class Plan:
         functions: mathematical functions that they call.
         templates: the templates in use.
         schedule: the learning rate, over `epoch`, `epochs` and `step`, in double precision.
+        products: the functions that it calls.
+        rates: names and C expressions of what the optimizers compute once a step, over `lr` and
+            `step`, in double precision.
         watches: what is searched when the loss is not finite.
         output_offset: place of the output in the arena after `predict`.
         outputs: features of the output.
@@ -281,6 +292,8 @@ class Plan:
     precision: str
     batch: int
     tiling: Tiling
+    shuffles: Shuffles
+    turned: tuple[str, ...]
     vector_bytes: int
     jam: int
     arena: int
@@ -294,6 +307,8 @@ class Plan:
     functions: tuple[Functions, ...]
     templates: frozenset[str]
     schedule: str
+    products: tuple[ProductFunction, ...]
+    rates: tuple[tuple[str, str], ...]
     watches: tuple[Watch, ...]
     output_offset: int
     outputs: int

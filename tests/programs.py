@@ -28,8 +28,6 @@ function gate(a, b) = a * sigmoid(b)
 function magnitude(x) = abs(x) + 0.25 * sqrt(1 + x^2)
 function normal(x) = 0.5 * x * (1 + erf(x / sqrt(2)))
 
-loss huber(y, t; delta = 1) =
-    sum(if abs(y - t) < delta then 0.5 * (y - t)^2 else delta * (abs(y - t) - 0.5 * delta))
 loss largest_error(y, t) = max(abs(y - t)) + mean((y - t)^2)
 loss own_cross_entropy(y, t) = -sum(t * log(softmax(y) + 1e-9))
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import twins
+from benchmarks.vector_math.library import own_functions
 from nerva_dsl.check import check, check_source
 from nerva_dsl.codegen.generated import Generated
 from nerva_dsl.codegen.names import RESERVED, Names
@@ -112,9 +113,7 @@ def test_equal_layers_share_their_kernels(dense_layers, tmp_path):
     small, large = (_generate(_deep(n, dense_layers=dense_layers)).c_source for n in (3, 30))
     assert _functions(small) == _functions(large)
     family = "gemm" if dense_layers else "spmm"
-    assert (
-        len(re.findall(rf"^static void {family}_(?!transposed|gradient)", large, re.MULTILINE)) == 2
-    )
+    assert len(re.findall(rf"^KERNEL {family}_(?!transposed|gradient)", large, re.MULTILINE)) == 2
     # A layer adds its calls, in four graphs; its parameters; and its line above each kernel.
     lines = len(large.splitlines()) - len(small.splitlines())
     assert lines <= 27 * 36
@@ -206,7 +205,7 @@ def test_any_name_of_an_optimizer_s_state(name, tmp_path):
     body = "\n".join(function.lines)
     path = tmp_path / "update.c"
     path.write_text(
-        "#include <math.h>\n#include <stdio.h>\n#include <complex.h>\ntypedef double real;\n"
+        f"{own_functions()}\n#include <stdio.h>\n#include <complex.h>\ntypedef double real;\n"
         f"static void update_own(real *weight, real g{arguments}, real lr, real step)\n"
         f"{{\n{body}\n}}\n"
         "int main(void)\n{\n    real w = 1, state = 0.5;\n"
@@ -511,7 +510,7 @@ def test_declarations_are_in_the_c_file(name):
 
 def test_source_lines_stand_above_their_kernels():
     source = _generate(_shipped("digits")).c_source
-    head = source[: source.index("static void spmm_relu(")]
+    head = source[: source.index("KERNEL spmm_relu(")]
     comment = head[head.rindex("/*") :]
     assert "digits.nerva:14: h1 = relu(linear(x / 16, width" in comment
     assert "digits.nerva:15: h2 = relu(linear(h1, width // 2" in comment
