@@ -213,7 +213,18 @@ class BodyEvaluator(Evaluator):
             return UNKNOWN
         if not self._by_input_alone(node, function, bound, replacements):
             return UNKNOWN
-        expression = substitute(function.body, replacements)
+        return self.expand(node, function, function.body, replacements, width)
+
+    def expand(
+        self,
+        node: syntax.Call,
+        function: Function,
+        body: Expr,
+        replacements: Mapping[str, Expr],
+        width: int | None,
+    ) -> Term:
+        """What a call gives: the body with what stands for each input and option."""
+        expression = substitute(body, replacements)
         if width is not None and not variables(expression):
             return self.report.error(
                 "N0204", f"`{function.name}` is the same for every value here", node.span

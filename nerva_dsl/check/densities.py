@@ -7,6 +7,7 @@ with fractions.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -91,21 +92,18 @@ def erdos_renyi(density: float, shapes: Sequence[tuple[int, int]]) -> list[Fract
         solved again for the others.
     """
     wanted = Fraction(repr(density)) * sum(d * k for d, k in shapes)
-    result = [Fraction(1)] * len(shapes)
-    spread = list(range(len(shapes)))
+    spread = Counter(shapes)  # layers of one shape get the same
+    result = dict.fromkeys(spread, Fraction(1))
     while spread:
-        epsilon = wanted / sum(sum(shapes[layer]) for layer in spread)
-        densities = {
-            layer: epsilon * sum(shapes[layer]) / math.prod(shapes[layer]) for layer in spread
-        }
-        clipped = [layer for layer in spread if densities[layer] > 1]
+        epsilon = wanted / sum(sum(shape) * count for shape, count in spread.items())
+        densities = {shape: epsilon * sum(shape) / math.prod(shape) for shape in spread}
+        clipped = [shape for shape in spread if densities[shape] > 1]
         if not clipped:
-            for layer in spread:
-                result[layer] = densities[layer]
+            result |= densities
             break
-        wanted -= sum(math.prod(shapes[layer]) for layer in clipped)
-        spread = [layer for layer in spread if densities[layer] <= 1]
-    return result
+        for shape in clipped:
+            wanted -= math.prod(shape) * spread.pop(shape)
+    return [result[shape] for shape in shapes]
 
 
 def least_overall(shapes: Sequence[tuple[int, int]]) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from nerva_dsl import model
 from nerva_dsl.check.initialisers import InitialiserChoice
 from nerva_dsl.check.terms import Scalar
 from nerva_dsl.errors import Note
-from nerva_dsl.scalar import Expr, Number, Var, substitute, variables
+from nerva_dsl.scalar import Expr, Number, Var, rebuild
 from nerva_dsl.scalar.derivative import derivative
 from nerva_dsl.source import Span
 
@@ -81,6 +81,8 @@ class Graph:
         uses: how many uses of layers have been expanded.
         folder: of the model's file: paths of patterns begin there.
         patterns: the files of patterns, by the strings that name them.
+        expansions: of uses of functions, a value like which others are made, and which of the
+            given values it reads.
         overflowed: whether it has been reported that they are too many.
     """
 
@@ -93,6 +95,7 @@ class Graph:
         self.names: dict[model.Value, str] = {}
         self.uses = 0
         self.overflowed = False
+        self.expansions: dict[tuple[object, ...], tuple[model.Elementwise, tuple[int, ...]]] = {}
         self._numbers: dict[model.Value, int] = {}
 
     def add(self, value: model.Value, holder: Holder | None = None) -> Scalar:
@@ -118,13 +121,40 @@ class Graph:
         value = self.existing(term)
         if value is not None:
             return value
-        names = variables(term.expression)
-        operands = tuple(self.values[int(name[1:])] for name in names)
-        replacements: dict[str, Expr] = {name: Var(f"a{place}") for place, name in enumerate(names)}
-        expression = substitute(term.expression, replacements)
+        places: dict[str, Expr] = {}
+
+        def placed(node: Expr) -> Expr:
+            if not isinstance(node, Var):
+                return node
+            return places.setdefault(node.name, Var(f"a{len(places)}"))
+
+        expression = rebuild(term.expression, placed)
+        operands = tuple(self.values[int(name[1:])] for name in places)
         made = model.Elementwise(
             term.width or 1, span, None, expression, operands, term.label or "value"
         )
+        self.add(made)
+        return made
+
+    def keep(self, key: tuple[object, ...], given: Sequence[str]) -> None:
+        """Keep the value that was made last, to make more like it.
+
+        Args:
+            key: what they have in common.
+            given: the variables of the values that it may read, in an order that they share.
+        """
+        made = self.values[-1]
+        assert isinstance(made, model.Elementwise)
+        names = [f"#{self._numbers[operand]}" for operand in made.operands]
+        self.expansions[key] = made, tuple(given.index(name) for name in names)
+
+    def expand(
+        self, key: tuple[object, ...], given: Sequence[str], width: int, span: Span
+    ) -> model.Value:
+        """One more value like the one that was kept; see there."""
+        like, places = self.expansions[key]
+        operands = tuple([self.values[int(given[place][1:])] for place in places])
+        made = model.Elementwise(width, span, None, like.expression, operands, like.label)
         self.add(made)
         return made
 
@@ -160,20 +190,18 @@ def operands(value: model.Value) -> tuple[model.Value, ...]:
     return ()
 
 
-def with_operands(value: model.Value, done: dict[model.Value, model.Value]) -> model.Value:
-    """The same value computed from other ones; itself if they are the same."""
+def changed_operands(value: model.Value, done: Mapping[model.Value, model.Value]) -> dict[str, Any]:
+    """The fields of a value that hold operands, with other ones; empty if they are the same."""
     old = operands(value)
-    new = tuple(done[operand] for operand in old)
+    new = tuple([done[operand] for operand in old])
     if all(map(operator.is_, old, new)):
-        return value
+        return {}
     match value:
         case model.Elementwise():
-            changes: dict[str, Any] = {"operands": new}
+            return {"operands": new}
         case model.Concat():
-            changes = {"parts": new}
-        case _:
-            changes = {"x": new[0]}
-    return replace(value, **changes)
+            return {"parts": new}
+    return {"x": new[0]}
 
 
 def with_slope(value: model.Value) -> tuple[model.Value, ...]:

@@ -9,7 +9,14 @@ from nerva_dsl import model
 from nerva_dsl.check import densities
 from nerva_dsl.check.constants import show
 from nerva_dsl.check.densities import Sparsity
-from nerva_dsl.check.graph import Graph, Holder, LayerRequest, reachable, uses, with_operands
+from nerva_dsl.check.graph import (
+    Graph,
+    Holder,
+    LayerRequest,
+    changed_operands,
+    reachable,
+    uses,
+)
 from nerva_dsl.check.naming import prefixes
 from nerva_dsl.check.report import Report
 from nerva_dsl.check.rules import Rules
@@ -54,40 +61,43 @@ def resolve(
     names = prefixes(list(dict.fromkeys(graph.holders[v] for v in values if v in graph.holders)))
     requests = [graph.requests[value.layer] for value in values if isinstance(value, model.Linear)]
     counts = _counts(report, requests, sparsity)
-    layers: dict[model.Layer, model.Layer] = {}
-    for request, nnz in zip(requests, counts, strict=True):
-        layer = request.layer
-        initialiser = request.initialiser.resolve(layer.inputs, layer.outputs, max(nnz, 1))
-        rule = rules.label(request.rule)
-        layers[layer] = replace(layer, nnz=nnz, initialiser=initialiser, rule=rule)
+    amounts = dict(zip(requests, counts, strict=True))
+    layers: list[model.Layer] = []
     done: dict[model.Value, model.Value] = {}
     parameters: list[str] = []
     for value in values:
-        new = with_operands(value, done)
+        changes = changed_operands(value, done)
         if value in graph.names:
-            new = replace(new, name=graph.names[value])
+            changes["name"] = graph.names[value]
         holder = graph.holders.get(value)
         if holder is not None:
-            new, more = _named(new, holder, names[holder], layers)
-            parameters += more
-        done[value] = new
-    return Resolved(done, tuple(layers.values()), tuple(parameters))
+            name = names[holder]
+            match value:
+                case model.Linear():
+                    request = graph.requests[value.layer]
+                    changes["layer"] = _layer(request, name, amounts[request], rules)
+                    layers.append(changes["layer"])
+                case model.BatchNorm():
+                    changes["prefix"] = name
+                case model.Learned():
+                    changes["parameter"] = f"{name}.{value.parameter}"
+            parameters += _parameters(value, holder, name)
+        done[value] = replace(value, **changes) if changes else value
+    return Resolved(done, tuple(layers), tuple(parameters))
 
 
-def _named(
-    value: model.Value, holder: Holder, name: str, layers: dict[model.Layer, model.Layer]
-) -> tuple[model.Value, list[str]]:
-    """A value with its parameters' names, and those in order."""
-    match value:
-        case model.Linear():
-            layers[value.layer] = layer = replace(layers[value.layer], name=name)
-            value = replace(value, layer=layer)
-        case model.BatchNorm():
-            value = replace(value, prefix=name)
-        case model.Learned():
-            parameter = f"{name}.{value.parameter}"
-            return replace(value, parameter=parameter), [parameter]
-    return value, [f"{name}.{part}" for part in holder.parts]
+def _layer(request: LayerRequest, name: str, nnz: int, rules: Rules) -> model.Layer:
+    """A layer of which all is known."""
+    layer = request.layer
+    initialiser = request.initialiser.resolve(layer.inputs, layer.outputs, max(nnz, 1))
+    rule = rules.label(request.rule)
+    return replace(layer, name=name, nnz=nnz, initialiser=initialiser, rule=rule)
+
+
+def _parameters(value: model.Value, holder: Holder, name: str) -> list[str]:
+    """The names of a value's parameters, in order."""
+    parts = (value.parameter,) if isinstance(value, model.Learned) else holder.parts
+    return [f"{name}.{part}" for part in parts]
 
 
 def _counts(report: Report, requests: list[LayerRequest], sparsity: Sparsity | None) -> list[int]:
@@ -105,6 +115,7 @@ def _counts(report: Report, requests: list[LayerRequest], sparsity: Sparsity | N
         shared = [*densities.erdos_renyi(sparsity.density, shapes)]
     of_spread = dict(zip(spread, shared, strict=True))
     counts: list[int] = []
+    known: dict[tuple[float | None, int, int], int] = {}  # the shared density is a shape's
     for request in requests:
         layer = request.layer
         if layer.pattern is not None:
@@ -112,7 +123,10 @@ def _counts(report: Report, requests: list[LayerRequest], sparsity: Sparsity | N
             continue
         density = of_spread.get(request, request.density)
         assert density is not None
-        nnz = densities.rounded(density, layer.inputs, layer.outputs)
+        key = request.density, layer.inputs, layer.outputs
+        if key not in known:
+            known[key] = densities.rounded(density, layer.inputs, layer.outputs)
+        nnz = known[key]
         if nnz == 0:
             _report_empty(report, request, sparsity, shapes)
         counts.append(nnz)

@@ -21,6 +21,7 @@ from nerva_dsl.check.layers import LineEvaluator, use_layer
 from nerva_dsl.check.report import Report
 from nerva_dsl.check.terms import UNKNOWN, Scalar, Term, Unknown, describe, is_constant
 from nerva_dsl.errors import Note
+from nerva_dsl.scalar import Expr, Var
 from nerva_dsl.source import Span
 
 MAX_SIZE = 2**31 - 1
@@ -167,6 +168,33 @@ class ValueEvaluator(BodyEvaluator):
             value = model.Learned(1, node.span, None, option, float(initial))
             result[option] = self.graph.add(value, holder)
         return result
+
+    def expand(
+        self,
+        node: syntax.Call,
+        function: Function,
+        body: Expr,
+        replacements: Mapping[str, Expr],
+        width: int | None,
+    ) -> Term:
+        """What a call gives, worked out once for all uses with equal options."""
+        # Inputs are values as they stand, or numbers; only which of them are the same matters.
+        given: dict[str, str] = {}
+        places = [
+            given.setdefault(part.name, f"a{len(given)}")
+            if isinstance(part, Var)
+            else repr(part)  # -0.0 is not 0.0
+            for part in replacements.values()
+        ]
+        key = (function.span, *places)
+        if width is not None and key in self.graph.expansions:
+            made = self.graph.expand(key, [*given], width, node.span)
+            return self.graph.scalar(made)
+        before = len(self.graph.values)
+        term = super().expand(node, function, body, replacements, width)
+        if isinstance(term, Scalar) and len(self.graph.values) > before:
+            self.graph.keep(key, [*given])
+        return term
 
     def applied(self, node: syntax.Call, result: Scalar) -> Term:
         """A function's value is a value of its own."""

@@ -18,6 +18,7 @@ Some variables are supplied by whatever evaluates the expression rather than by 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -156,9 +157,12 @@ def walk(expression: Expr) -> Iterator[Expr]:
             yield node
         elif id(node) not in seen:
             seen.add(id(node))
-            stack.append((node, True))
             if isinstance(node, Apply):
-                stack.extend((argument, False) for argument in reversed(node.arguments))
+                stack.append((node, True))
+                for argument in reversed(node.arguments):
+                    stack.append((argument, False))
+            else:
+                yield node
 
 
 def rebuild(
@@ -170,8 +174,8 @@ def rebuild(
     for node in walk(expression):
         new = node
         if isinstance(node, Apply):
-            arguments = tuple(done[id(argument)] for argument in node.arguments)
-            if any(a is not b for a, b in zip(arguments, node.arguments, strict=True)):
+            arguments = tuple([done[id(argument)] for argument in node.arguments])
+            if not all(map(operator.is_, arguments, node.arguments)):
                 new = Apply(node.operator, arguments)
         done[id(node)] = rule(new)
     return done[id(expression)]
