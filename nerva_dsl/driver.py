@@ -7,7 +7,8 @@
 5. generate    scheduled program   → C, declarations, Python module
 6. build       texts               → directory with the importable module
 
-Each stage knows only its input. The IR is verified after each of its stages.
+Each stage knows only its input. The IR is verified after each of its stages. What comes after the
+check is imported where it is needed: together it takes longer than most checks.
 """
 
 from __future__ import annotations
@@ -18,15 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nerva_dsl.check import check as check_file
-from nerva_dsl.codegen.render import generate
-from nerva_dsl.differentiate import differentiate
-from nerva_dsl.ir.text import print_program
-from nerva_dsl.ir.verify import verify
-from nerva_dsl.lower import lower
-from nerva_dsl.passes import pipeline
 from nerva_dsl.recursion import deep_recursion
-from nerva_dsl.runtime.mkl import find_mkl
-from nerva_dsl.runtime.target import resolve_target
 
 if TYPE_CHECKING:
     from nerva_dsl.check import Checked
@@ -53,6 +46,11 @@ def ir_stages(
     model: CheckedModel, *, backend: str, vector_bytes: int, mkl: bool = False
 ) -> Iterator[tuple[str, Program]]:
     """Stages 2 to 4: the program after each of them, with the stage's name."""
+    from nerva_dsl.differentiate import differentiate
+    from nerva_dsl.ir.verify import verify
+    from nerva_dsl.lower import lower
+    from nerva_dsl.passes import pipeline
+
     program = verify(lower(model), "lower")
     yield "lower", program
     with deep_recursion():
@@ -84,6 +82,9 @@ def emit_c(
 
 def emit_model(model: CheckedModel, *, backend: str = "auto", target: str = "native") -> Generated:
     """Stages 2 to 5."""
+    from nerva_dsl.codegen.render import generate
+    from nerva_dsl.runtime.target import resolve_target
+
     machine = resolve_target(target)
     width, mkl = machine.vector_bytes, _has_mkl(backend)
     program = optimize(model, backend=backend, vector_bytes=width, mkl=mkl)
@@ -105,6 +106,7 @@ def compile_model(
         ToolchainError: there is no C compiler, or it fails.
     """
     from nerva_dsl.runtime.build import build
+    from nerva_dsl.runtime.target import resolve_target
 
     generated = emit_c(path, overrides, backend=backend, target=target)
     return build(generated, resolve_target(target))
@@ -118,6 +120,9 @@ def stages(
     target: str = "native",
 ) -> Iterator[tuple[str, str]]:
     """The text of the IR after each of its stages, with the stage's name."""
+    from nerva_dsl.ir.text import print_program
+    from nerva_dsl.runtime.target import resolve_target
+
     model = check(path, overrides).model
     width = resolve_target(target).vector_bytes
     mkl = _has_mkl(backend)
@@ -136,6 +141,7 @@ def explain(
 ) -> Explanation:
     """What the compiler made of a file: its layers, and the kernel of each operation."""
     from nerva_dsl.explain import explain_program
+    from nerva_dsl.runtime.target import resolve_target
 
     model = check(path, overrides).model
     width = resolve_target(target).vector_bytes
@@ -145,4 +151,6 @@ def explain(
 
 def _has_mkl(backend: str) -> bool:
     """Whether `auto` may choose MKL; the other backends do not ask."""
+    from nerva_dsl.runtime.mkl import find_mkl
+
     return backend == "auto" and find_mkl() is not None
