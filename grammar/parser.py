@@ -200,7 +200,7 @@ def _tokens(source: Source) -> list[Lexeme]:
         kind, text = match.lastgroup, match.group()
         if kind not in ignored:
             kind = words.get(text, kind) if kind == "NAME" else kind
-            lexemes.append(Lexeme.of(str(kind), text, Span(source, match.start(), match.end())))
+            lexemes.append(Lexeme.of(str(kind), text, Span(source, *match.span())))
     return lexemes
 
 

@@ -39,7 +39,7 @@ def bind(
             sound = False
             continue
         if argument.name is None:
-            if any(earlier.name is not None for earlier in call.arguments[:place]):
+            if place and any(earlier.name is not None for earlier in call.arguments[:place]):
                 report.error(
                     "N0205", "arguments without a name come before those with one", argument.span
                 )

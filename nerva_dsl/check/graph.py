@@ -96,19 +96,19 @@ class Graph:
         self.uses = 0
         self.overflowed = False
         self.expansions: dict[tuple[object, ...], tuple[model.Elementwise, tuple[int, ...]]] = {}
-        self._numbers: dict[model.Value, int] = {}
+        self._terms: dict[model.Value, Scalar] = {}
 
     def add(self, value: model.Value, holder: Holder | None = None) -> Scalar:
         """Add a value; its operands are in the graph already."""
-        self._numbers[value] = len(self.values)
+        term = self._terms[value] = Scalar(Var(f"#{len(self.values)}"), value.width)
         self.values.append(value)
         if holder is not None:
             self.holders[value] = holder
-        return self.scalar(value)
+        return term
 
     def scalar(self, value: model.Value) -> Scalar:
         """A value of the graph as a term."""
-        return Scalar(Var(f"#{self._numbers[value]}"), value.width)
+        return self._terms[value]
 
     def existing(self, term: Scalar) -> model.Value | None:
         """The value that a term is, if it is one as it stands."""
@@ -145,8 +145,8 @@ class Graph:
         """
         made = self.values[-1]
         assert isinstance(made, model.Elementwise)
-        names = [f"#{self._numbers[operand]}" for operand in made.operands]
-        self.expansions[key] = made, tuple(given.index(name) for name in names)
+        order = {self.values[int(name[1:])]: place for place, name in enumerate(given)}
+        self.expansions[key] = made, tuple(order[operand] for operand in made.operands)
 
     def expand(
         self, key: tuple[object, ...], given: Sequence[str], width: int, span: Span

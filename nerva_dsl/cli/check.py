@@ -11,6 +11,7 @@ from typing import Any
 from nerva_dsl import driver
 from nerva_dsl.check import Checked
 from nerva_dsl.cli.failures import describe
+from nerva_dsl.collection import paused_collection
 from nerva_dsl.errors import Diagnostic, DiagnosticError, NervaError
 from nerva_dsl.source import Span
 
@@ -21,7 +22,8 @@ def check_files(files: Sequence[Path], overrides: Mapping[str, object], *, as_js
     As text they go to standard error, as everywhere; as JSON, one object a line, to standard
     output, since there they are what was asked for.
     """
-    correct = [_check_file(file, overrides, as_json=as_json) for file in files]
+    with paused_collection():  # also after a check: its model is about to be dropped
+        correct = [_check_file(file, overrides, as_json=as_json) for file in files]
     return all(correct)
 
 
