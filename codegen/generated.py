@@ -16,6 +16,8 @@ class Generated:
         declarations: the C interface, for cffi.
         module_source: the Python module, `NAME.py`.
         spec: the model's description, `SPEC` of the module.
+        patterns: content of the file of the patterns that the model's file gives; empty if it
+            gives none.
         uses_mkl: whether the C calls MKL, and is to be linked with it.
     """
 
@@ -24,4 +26,5 @@ class Generated:
     declarations: str
     module_source: str
     spec: dict[str, Any]
+    patterns: bytes = b""
     uses_mkl: bool = False

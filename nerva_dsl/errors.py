@@ -62,6 +62,8 @@ CODES: Mapping[str, str] = {
     "N0408": "an expression too large once functions are expanded",
     "N0409": "`count` or a list where it cannot be",
     "N0410": "the use of a function that learns where nothing is learned",
+    "N0411": "a layer that does not end with its only `return`",
+    "N0412": "layers that expand to too much",
     # Settings.
     "N0501": "an unknown setting",
     "N0502": "a setting out of range or of the wrong type",

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_DEPTH = 20_000
+_DEPTH = 100_000
 
 
 @contextmanager

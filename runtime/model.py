@@ -14,6 +14,7 @@ from nerva_dsl.runtime.arguments import Samples
 from nerva_dsl.runtime.checkpoint import State
 from nerva_dsl.runtime.engine import Engine
 from nerva_dsl.runtime.failures import check_report
+from nerva_dsl.runtime.given_patterns import Pattern
 from nerva_dsl.runtime.history import AnyCallback, Callback, Callbacks, History, Row
 from nerva_dsl.runtime.parameters import (
     as_user_sees,
@@ -61,6 +62,7 @@ class Model:
     _spec: ClassVar[Mapping[str, Any]]
     _extension: ClassVar[Any]
     _description: ClassVar[ModelSpec]
+    _patterns: ClassVar[Mapping[str, Pattern]] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -73,7 +75,8 @@ class Model:
         spec = self._description
         self._allocate(spec.seed if seed is None else seed, threads)
         for parameter in spec.parameters:
-            self._engine.install(parameter, initial_contents(spec, parameter, self.seed))
+            contents = initial_contents(spec, parameter, self.seed, self._patterns)
+            self._engine.install(parameter, contents)
 
     def _allocate(self, seed: int, threads: int | None) -> None:
         spec = self._description

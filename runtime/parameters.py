@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from nerva_dsl.runtime.given_patterns import Pattern
 from nerva_dsl.runtime.initial import initial_pattern, initial_values
 from nerva_dsl.runtime.spec import ModelSpec, ParameterSpec
 
@@ -34,10 +35,21 @@ class Contents:
     column: NDArray[np.int32] | None = None
 
 
-def initial_contents(spec: ModelSpec, parameter: ParameterSpec, seed: int) -> Contents:
-    """What a new model's parameter holds."""
+def initial_contents(
+    spec: ModelSpec, parameter: ParameterSpec, seed: int, given: Mapping[str, Pattern]
+) -> Contents:
+    """What a new model's parameter holds.
+
+    Args:
+        spec: of the model.
+        parameter: which one.
+        seed: of patterns and values.
+        given: the patterns that the model's file gives, by parameter.
+    """
     row_start = column = None
-    if parameter.sparse:
+    if parameter.name in given:
+        row_start, column = given[parameter.name]
+    elif parameter.sparse:
         rows, columns = parameter.shape
         row_start, column = initial_pattern(seed, parameter.index, (rows, columns), parameter.nnz)
     distribution, first, second = parameter.initial

@@ -38,7 +38,8 @@ def check_source(source: Source, overrides: Mapping[str, object] | None = None) 
             help_ = "a file begins with `model NAME`"
             raise DiagnosticError([Diagnostic("N0112", f"{source.name} {what}", help=help_)])
         report = Report()
-        report.diagnostics.extend(problems)
+        for problem in problems:
+            report.add(problem)
         return Checker(file, overrides or {}, report).check()
 
 

@@ -167,7 +167,7 @@ class BodyEvaluator(Evaluator):
                 node.span,
                 help=f"a {self.kind} computes with single numbers",
             )
-        if name in GRAPH_FORMS:
+        if name in GRAPH_FORMS or name in self.scope.layers:
             return self.report.error(
                 "N0401",
                 f"`{name}` makes values of the graph, which a {self.kind} cannot do",
@@ -372,6 +372,7 @@ def unknown_name(
         ("loss", scope.losses),
         ("optimizer", scope.optimizers),
         ("schedule", scope.schedules),
+        ("layer", scope.layers),
     ):
         if node.text in names:
             help_ = f"`{node.text}` is a {kind}, to be called: `{node.text}(…)`"
@@ -390,7 +391,7 @@ def unknown_function(report: Report, name: syntax.Name, scope: Scope) -> Unknown
     """Report the call of a function that does not exist."""
     if name.text in scope.poisoned:
         return UNKNOWN
-    known = [*scope.functions, *PRIMITIVES, *GRAPH_FORMS]
+    known = [*scope.functions, *scope.layers, *PRIMITIVES, *GRAPH_FORMS]
     help_ = suggest(name.text, known, f"there are {listing(sorted(known))}")
     for kind, names in (
         ("a loss", scope.losses),

@@ -65,6 +65,7 @@ class Checker:
         self.scope = Scope(
             functions=dict(library.functions),
             losses=dict(library.losses),
+            layers=dict(library.layers),
             schedules=dict(library.schedules),
             optimizers=dict(library.optimizers),
         )
@@ -289,11 +290,11 @@ class Checker:
         evaluator = ValueEvaluator(self.report, self.scope, self.graph, Owner(name))
         value = evaluator.value(node.value)
         term: Term = UNKNOWN
+        first = False
         if value is not None:
-            if value.name is None:
-                value = self.graph.rename(value, name)
             term = self.graph.scalar(value)
-        if self._bind(node.name, "value", term) and value is not None and value.name == name:
+            first = self.graph.name(value, name)
+        if self._bind(node.name, "value", term) and value is not None and first:
             self.bindings[name] = value
 
     def _role(self, node: syntax.Role) -> None:
@@ -308,8 +309,8 @@ class Checker:
             value = evaluator.value(node.value)
         else:
             value = self._loss(self._losses("loss"), node)
-        if value is not None and value.name is None:
-            value = self.graph.rename(value, node.kind)
+        if value is not None:
+            self.graph.name(value, node.kind)
         if node.kind == "output":
             self.output = value
         else:

@@ -1,4 +1,4 @@
-"""Checking definitions: functions, losses, optimizers and schedules.
+"""Checking definitions: functions, losses, optimizers, schedules and layers.
 
 A body is checked where it is defined, used or not.
 """
@@ -18,10 +18,12 @@ from nerva_dsl.check.environment import (
     BodyDefinition,
     Defined,
     Function,
+    LayerDefinition,
     OptimizerDefinition,
     OptionSpec,
     Scope,
 )
+from nerva_dsl.check.layer_definitions import check_layer
 from nerva_dsl.check.losses import check_loss_body
 from nerva_dsl.check.optimizers import check_optimizer
 from nerva_dsl.check.report import Report
@@ -39,38 +41,38 @@ _SUPPLIED = {
 
 def define(report: Report, scope: Scope, node: syntax.Definition | syntax.BlockDefinition) -> None:
     """Check a definition and add it to the scope, even if it is wrong."""
-    if node.kind == "layer":
-        later.not_yet(report, later.STATEMENTS, "layer", node.name.span)
-        scope.poisoned.add(node.name.text)
-        return
     table: dict[str, Defined] = {
         "function": scope.functions,
         "loss": scope.losses,
         "schedule": scope.schedules,
         "optimizer": scope.optimizers,
+        "layer": scope.layers,
     }[node.kind]  # type: ignore[assignment]
     name = node.name.text
-    earlier = table.get(name)
+    # Functions and layers are called in the same places.
+    called = node.kind in ("function", "layer")
+    other = scope.layers if node.kind == "function" else scope.functions
+    earlier = table.get(name) or (other.get(name) if called else None)
     if earlier is not None:
         where = "in the prelude" if earlier.span.source is not node.span.source else "here"
         report.error(
             "N0202",
-            f"a {node.kind} `{name}` exists already",
+            f"{_article(earlier.kind)} `{name}` exists already",
             node.name.span,
             notes=[Note(earlier.span, f"defined {where} first")],
             help="choose another name",
         )
-    elif node.kind == "function" and name in BUILT_IN:
+    elif called and name in BUILT_IN:
         report.error(
             "N0202",
             f"`{name}` is built into the language",
             node.name.span,
             help="choose another name",
         )
-    before = len(report.diagnostics)
+    before = report.error_count
     definition = _check(report, scope, node)
-    if earlier is None and name not in (BUILT_IN if node.kind == "function" else ()):
-        if len(report.diagnostics) == before:
+    if earlier is None and name not in (BUILT_IN if called else ()):
+        if report.error_count == before:
             table[name] = definition
         else:
             scope.poisoned.add(name)
@@ -83,6 +85,9 @@ def _check(
     _check_signature(report, node)
     options = _options(report, scope, node)
     common = (node.kind, node.name.text, node.name.span, inputs, options)
+    if isinstance(node, syntax.BlockDefinition) and node.kind == "layer":
+        lines = check_layer(report, scope, node, inputs, options)
+        return LayerDefinition(*common, lines=lines, scope=scope)
     if isinstance(node, syntax.BlockDefinition):
         return OptimizerDefinition(*common, *check_optimizer(report, scope, node, inputs, options))
     if node.derivative is not None:
@@ -161,10 +166,13 @@ def _options(
             )
         default = None
         kind = "list" if option.name.text in lists else "number"
+        if node.kind == "layer":
+            kind = "any"
         if option.default is not None:
             evaluator = ConstantEvaluator(report, scope, own)
             value = evaluator.constant(option.default)
             sound = isinstance(value, tuple) if kind == "list" else is_number(value)
+            sound = sound or kind == "any"
             if not isinstance(value, Unknown) and not sound:
                 report.error(
                     "N0204",

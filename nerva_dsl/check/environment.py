@@ -10,6 +10,8 @@ from nerva_dsl.check.terms import Constant, Symbol
 from nerva_dsl.scalar import Expr
 from nerva_dsl.source import Span
 
+LayerLines = tuple[syntax.Binding | syntax.Return, ...]
+
 
 @dataclass(frozen=True)
 class OptionSpec:
@@ -17,13 +19,14 @@ class OptionSpec:
 
     Attributes:
         default: None if there is none.
-        kind: lists occur in schedules only, inside `count`.
+        kind: `list` occurs in schedules only, inside `count`; `any` is of layers, whose options are
+            constants of any kind.
         learn: whether each use of the function trains it, from its default or what is given.
     """
 
     name: str
     default: Constant | None
-    kind: Literal["number", "list"]
+    kind: Literal["number", "list", "any"]
     span: Span
     learn: bool = False
 
@@ -65,6 +68,14 @@ class OptimizerDefinition(Defined):
     assignments: tuple[tuple[str, Expr], ...]
 
 
+@dataclass(frozen=True)
+class LayerDefinition(Defined):
+    """A layer: its lines are evaluated where it is used; the last one returns its value."""
+
+    lines: LayerLines
+    scope: Scope
+
+
 @dataclass
 class Scope:
     """The names of a file, so far.
@@ -78,6 +89,7 @@ class Scope:
     symbols: dict[str, Symbol] = field(default_factory=dict)
     functions: dict[str, Function] = field(default_factory=dict)
     losses: dict[str, BodyDefinition] = field(default_factory=dict)
+    layers: dict[str, LayerDefinition] = field(default_factory=dict)
     schedules: dict[str, BodyDefinition] = field(default_factory=dict)
     optimizers: dict[str, OptimizerDefinition] = field(default_factory=dict)
     poisoned: set[str] = field(default_factory=set)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from nerva_dsl import model
 from nerva_dsl.check.initialisers import InitialiserChoice
 from nerva_dsl.check.terms import Scalar
+from nerva_dsl.errors import Note
 from nerva_dsl.scalar import Expr, Number, Var, substitute, variables
 from nerva_dsl.scalar.derivative import derivative
 from nerva_dsl.source import Span
@@ -22,10 +23,12 @@ class Owner:
         name: of the binding; empty for the use of a layer.
         parent: of a use, the binding or use in which it stands; of a binding in a layer, the use;
             None for a binding of the file.
+        use: of a use, its place.
     """
 
     name: str
     parent: Owner | None = None
+    use: Span | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,7 @@ class LayerRequest:
 
     Attributes:
         layer: with the sizes; dense as long as nothing else is known.
+        owner: what it is named after.
         density: its own, or None.
         density_span: where its own density is written.
         initialiser: of its weights.
@@ -55,6 +59,7 @@ class LayerRequest:
     """
 
     layer: model.Layer
+    owner: Owner
     density: float | None
     density_span: Span
     initialiser: InitialiserChoice
@@ -70,12 +75,18 @@ class Graph:
         values: all of them.
         requests: of each layer, what is to be decided when all are known.
         holders: of each value with parameters, what they are named after.
+        names: the first names that values without one of their own are bound to.
+        uses: how many uses of layers have been expanded.
+        overflowed: whether it has been reported that they are too many.
     """
 
     def __init__(self) -> None:
         self.values: list[model.Value] = []
         self.requests: dict[model.Layer, LayerRequest] = {}
         self.holders: dict[model.Value, Holder] = {}
+        self.names: dict[model.Value, str] = {}
+        self.uses = 0
+        self.overflowed = False
         self._numbers: dict[model.Value, int] = {}
 
     def add(self, value: model.Value, holder: Holder | None = None) -> Scalar:
@@ -111,15 +122,22 @@ class Graph:
         self.add(made)
         return made
 
-    def rename(self, value: model.Value, name: str) -> model.Value:
-        """Name the value that was made last, which nothing uses yet."""
-        number = self._numbers.pop(value)
-        named = replace(value, name=name)
-        self.values[number] = named
-        self._numbers[named] = number
-        if value in self.holders:
-            self.holders[named] = self.holders.pop(value)
-        return named
+    def name(self, value: model.Value, name: str) -> bool:
+        """Bind a name to a value; whether it is the value's first."""
+        if value.name is not None or value in self.names:
+            return False
+        self.names[value] = name
+        return True
+
+
+def uses(owner: Owner | None) -> list[Note]:
+    """The uses of layers in which something stands, the innermost first."""
+    notes: list[Note] = []
+    while owner is not None:
+        if owner.use is not None:
+            notes.append(Note(owner.use, "in this use"))
+        owner = owner.parent
+    return notes
 
 
 def operands(value: model.Value) -> tuple[model.Value, ...]:

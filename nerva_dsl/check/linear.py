@@ -64,7 +64,7 @@ def linear(evaluator: ValueEvaluator, node: syntax.Call) -> Term:
     # A density that is wrong has been reported; without one of its own the layer would be spread.
     own = 1.0 if isinstance(density, Unknown) else density
     where = bound["density"].span if "density" in bound else node.span
-    evaluator.graph.requests[layer] = LayerRequest(layer, own, where, choice, rule)
+    evaluator.graph.requests[layer] = LayerRequest(layer, evaluator.owner, own, where, choice, rule)
     parts = ("weight", "bias") if bias else ("weight",)
     return evaluator.graph.add(
         model.Linear(outputs, node.span, None, layer, x),

@@ -43,8 +43,7 @@ def check_metric(
     if not evaluator.within_bounds(value.span, term.expression):
         return None
     measured = evaluator.graph.value(term, value.span)
-    if measured.name is None:
-        measured = evaluator.graph.rename(measured, node.name.text)
+    evaluator.graph.name(measured, node.name.text)
     return model.Metric(node.name.text, "mean", measured, 0, node.span)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import replace
 
 from nerva_dsl.check.terms import UNKNOWN, Unknown
 from nerva_dsl.errors import Diagnostic, Note
 from nerva_dsl.source import Span
+
+_MOST_NOTES = 5
 
 
 class Report:
@@ -15,6 +18,8 @@ class Report:
 
     def __init__(self) -> None:
         self.diagnostics: list[Diagnostic] = []
+        self.error_count = 0
+        self._adopted: set[tuple[str, str, Span | None]] = set()
 
     def error(
         self,
@@ -27,12 +32,28 @@ class Report:
         help: str = "",
     ) -> Unknown:
         """Add an error; the result is `UNKNOWN`, so that callers can return it at once."""
-        self.diagnostics.append(Diagnostic(code, message, span, label, tuple(notes), help))
+        self.add(Diagnostic(code, message, span, label, tuple(notes), help))
         return UNKNOWN
+
+    def add(self, diagnostic: Diagnostic) -> None:
+        """Add what has been found elsewhere."""
+        self.diagnostics.append(diagnostic)
+        self.error_count += diagnostic.severity == "error"
+
+    def adopt(self, diagnostics: Iterable[Diagnostic], note: Note) -> None:
+        """Add diagnostics with one more note; what was said of a place in the same words is not.
+
+        Of many notes the first ones and the last one are kept.
+        """
+        for diagnostic in diagnostics:
+            said = (diagnostic.code, diagnostic.message, diagnostic.span)
+            if said not in self._adopted:
+                self._adopted.add(said)
+                self.add(replace(diagnostic, notes=(*diagnostic.notes[:_MOST_NOTES], note)))
 
     def warning(self, code: str, message: str, span: Span, *, help: str = "") -> None:
         """Add a warning."""
-        self.diagnostics.append(Diagnostic(code, message, span, help=help, severity="warning"))
+        self.add(Diagnostic(code, message, span, help=help, severity="warning"))
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:

@@ -9,7 +9,7 @@ from nerva_dsl import model
 from nerva_dsl.check import densities
 from nerva_dsl.check.constants import show
 from nerva_dsl.check.densities import Sparsity
-from nerva_dsl.check.graph import Graph, Holder, LayerRequest, reachable, with_operands
+from nerva_dsl.check.graph import Graph, Holder, LayerRequest, reachable, uses, with_operands
 from nerva_dsl.check.naming import prefixes
 from nerva_dsl.check.report import Report
 from nerva_dsl.check.rules import Rules
@@ -64,6 +64,8 @@ def resolve(
     parameters: list[str] = []
     for value in values:
         new = with_operands(value, done)
+        if value in graph.names:
+            new = replace(new, name=graph.names[value])
         holder = graph.holders.get(value)
         if holder is not None:
             new, more = _named(new, holder, names[holder], layers)
@@ -124,10 +126,10 @@ def _report_empty(
     shapes: list[tuple[int, int]],
 ) -> None:
     layer = request.layer
-    notes = []
+    notes = uses(request.owner)
     enough = densities.least_own(layer.inputs, layer.outputs)
     if request.density is None and sparsity is not None:
-        notes.append(Note(sparsity.span, "its density comes from here"))
+        notes.insert(0, Note(sparsity.span, "its density comes from here"))
         density = sparsity.density
         if sparsity.kind == "erdos_renyi":
             enough = densities.least_overall(shapes)

@@ -17,6 +17,7 @@ from nerva_dsl.check.environment import Function, Scope
 from nerva_dsl.check.expressions import defined_here
 from nerva_dsl.check.forms import FORMS
 from nerva_dsl.check.graph import Graph, Holder, Owner
+from nerva_dsl.check.layers import LineEvaluator, use_layer
 from nerva_dsl.check.report import Report
 from nerva_dsl.check.terms import UNKNOWN, Scalar, Term, Unknown, describe, is_constant
 from nerva_dsl.errors import Note
@@ -47,7 +48,12 @@ class ValueEvaluator(BodyEvaluator):
         graph: gets the values.
         owner: what the parameters in it are named after.
         target: whether the target may be read.
+
+    Attributes:
+        depth: in how many uses of layers this stands.
     """
+
+    depth = 0
 
     def __init__(
         self, report: Report, scope: Scope, graph: Graph, owner: Owner, *, target: bool = False
@@ -68,7 +74,7 @@ class ValueEvaluator(BodyEvaluator):
                 "N0204",
                 f"a value of the graph is needed here, not {describe(term)}",
                 node.span,
-                help=self._instead(node, term),
+                help=self.instead(node, term),
             )
             return None
         if term.truth:
@@ -78,7 +84,8 @@ class ValueEvaluator(BodyEvaluator):
             return None
         return self.graph.value(term, node.span)
 
-    def _instead(self, node: syntax.Expression, term: Term) -> str:
+    def instead(self, node: syntax.Expression, term: Term) -> str:
+        """What to write instead of something that is no value of the graph."""
         name = self.owner.name
         if name in ("output", "loss") or not is_constant(term):
             return ""
@@ -107,6 +114,9 @@ class ValueEvaluator(BodyEvaluator):
         form = FORMS.get(name)
         if form is not None:
             return form(self, node)
+        layer = self.scope.layers.get(name)
+        if layer is not None:
+            return use_layer(self, node, layer)
         if name == "len":
             return self.constants.evaluate(node)
         if name in REDUCTIONS:
@@ -183,9 +193,9 @@ class ValueEvaluator(BodyEvaluator):
         notes = []
         help_ = f"{what} needs equal widths"
         for node, term in ((left_node, left), (right_node, right)):
-            symbol = self.scope.symbols.get(node.text) if isinstance(node, syntax.Name) else None
-            if symbol is not None and symbol.span.line != span.line:
-                notes.append(defined_here(symbol.span, term.width))
+            place = self.place_of(node.text) if isinstance(node, syntax.Name) else None
+            if place is not None and place.line != span.line:
+                notes.append(defined_here(place, term.width))
         for term, other in ((left, right), (right, left)):
             suggestion = self._resized(term, other.width)
             if suggestion:
@@ -199,6 +209,11 @@ class ValueEvaluator(BodyEvaluator):
             notes=notes,
             help=help_,
         )
+
+    def place_of(self, name: str) -> Span | None:
+        """Where a name of the graph is defined."""
+        symbol = self.scope.symbols.get(name)
+        return None if symbol is None else symbol.span
 
     def _resized(self, term: Scalar, width: int | None) -> str:
         """The `linear` behind a value, with another number of outputs."""
@@ -223,6 +238,21 @@ class ValueEvaluator(BodyEvaluator):
         if not self.within_bounds(node.span, term.expression):
             return None
         return self.graph.value(term, node.span)
+
+    def line_evaluator(self, report: Report, scope: Scope) -> LineEvaluator:
+        """What evaluates the lines of a layer that is used here.
+
+        Args:
+            report: gets every error in the lines.
+            scope: of the layer's definition.
+        """
+
+        def make(
+            owner: Owner, local: dict[str, Term], coming: Mapping[str, Span]
+        ) -> ValueEvaluator:
+            return LayerEvaluator(report, scope, self.graph, owner, local, coming, self.depth + 1)
+
+        return make
 
     def size(self, node: syntax.Expression, what: str) -> int | Unknown:
         """A number of features: a constant integer from 1 to `MAX_SIZE`."""
@@ -278,6 +308,68 @@ class ValueEvaluator(BodyEvaluator):
             return True
         self.report.error("N0208", f"at most {MAX_SIZE} features, not {width}", span)
         return False
+
+
+class LayerEvaluator(ValueEvaluator):
+    """Evaluates a line of a layer.
+
+    Args:
+        report: gets every error.
+        scope: definitions and `let`s of the file that defines the layer.
+        graph: gets the values.
+        owner: what the parameters of the line are named after.
+        local: the layer's own names, so far.
+        coming: the places of the names that its lines define.
+        depth: in how many uses of layers this stands.
+    """
+
+    def __init__(
+        self,
+        report: Report,
+        scope: Scope,
+        graph: Graph,
+        owner: Owner,
+        local: dict[str, Term],
+        coming: Mapping[str, Span],
+        depth: int,
+    ) -> None:
+        super().__init__(report, scope, graph, owner)
+        self.kind = "layer"
+        self.local = local
+        self.coming = coming
+        self.depth = depth
+        self.constants = _LayerConstants(report, scope, self.local)
+
+    def name(self, node: syntax.Name) -> Term:
+        """A name of the layer's own, or a `let`."""
+        if node.text in self.coming and node.text not in self.local:
+            return self.report.error(
+                "N0201",
+                f"`{node.text}` is not defined yet",
+                node.span,
+                notes=[Note(self.coming[node.text], "defined here")],
+                help="a name is defined before it is used",
+            )
+        return BodyEvaluator.name(self, node)
+
+    def place_of(self, name: str) -> Span | None:
+        """Where a local name is defined."""
+        return self.coming.get(name)
+
+    def instead(self, node: syntax.Expression, term: Term) -> str:
+        """What to do about something that is no value of the graph."""
+        return "a layer has values only; constants are its options" if is_constant(term) else ""
+
+
+class _LayerConstants(ConstantEvaluator):
+    """Evaluates constants in a layer: its options are known there."""
+
+    def name(self, node: syntax.Name) -> Term:
+        assert self.definition is not None
+        term = self.definition.get(node.text)
+        if isinstance(term, Unknown) or (term is not None and not isinstance(term, Scalar)):
+            return term  # type: ignore[return-value]
+        return super().name(node)
 
 
 def _shown(node: syntax.Expression) -> str:
