@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 Tensor = torch.Tensor
+Number = torch.Tensor | float
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,13 @@ def _at(*places: float) -> Callable[..., Sequence[float]]:
     return lambda *_: places
 
 
-def _srelu(x: Tensor, al: Tensor, tl: Tensor, ar: Tensor, tr: Tensor) -> Tensor:
+def _srelu(x: Tensor, al: Number, tl: Number, ar: Number, tr: Number) -> Tensor:
     """Jin et al., AAAI 2016; torch has none."""
     above = torch.where(x < tr, x, tr + ar * (x - tr))
     return torch.where(x <= tl, tl + al * (x - tl), above)
 
 
-def _bent(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+def _bent(x: Tensor, scale: Number, shift: Number) -> Tensor:
     return scale * (torch.sqrt(1 + x**2) - 1) + shift * x
 
 
@@ -75,7 +76,7 @@ PRELUDE = [
     ),
     Function(  # what is given is not learned
         "srelu({}, al = 0.1, tr = 2)",
-        lambda x, tl, ar: _srelu(x, torch.tensor(0.1).double(), tl, ar, torch.tensor(2.0)),
+        lambda x, tl, ar: _srelu(x, 0.1, tl, ar, 2.0),
         lambda tl, ar: (tl, 2.0),
         ("tl", "ar"),
     ),
@@ -98,7 +99,7 @@ OWN = [
     Function("bent({})", _bent, learned=("scale", "shift")),
     Function(
         "bent({}, shift = -0.4)",
-        lambda x, scale: _bent(x, scale, torch.tensor(-0.4).double()),
+        lambda x, scale: _bent(x, scale, -0.4),
         learned=("scale",),
     ),
 ]
