@@ -46,7 +46,7 @@ def featurewise_sweeps(
         body.statements = Statements(precision, names)
         body.forget_values()
         sums, lines = _loop(draft, between, stored, body)
-        lines = (*body.statements.lines(), *lines)
+        lines = [*body.statements.lines(), *lines]
         body.statements = Statements(precision, names)
         after = _after(draft, stored, body, update_lines)
         sweeps.append(Sweep(tuple(sums), tuple(lines), tuple(after)))

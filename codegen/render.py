@@ -13,6 +13,7 @@ from nerva_dsl.codegen.spec import make_spec, uses_mkl
 from nerva_dsl.ir.program import Program
 from nerva_dsl.ir.types import Place
 from nerva_dsl.model import CheckedModel
+from nerva_dsl.runtime.given_patterns import to_bytes
 from nerva_dsl.runtime.philox import Purpose
 
 # What of the common part a kernel's template calls.
@@ -49,14 +50,23 @@ def generate(
     """
     plan = make_plan(program, vector_bytes=vector_bytes, source_lines=_source_lines(model, program))
     spec = make_spec(model, program, backend=backend, target=target, vector_bytes=vector_bytes)
+    patterns = {
+        f"{layer.name}.weight": (layer.pattern.row_start, layer.pattern.column)
+        for layer in model.layers
+        if layer.pattern is not None
+    }
     return Generated(
         name=model.name,
         c_source=_render_c(plan),
         declarations=f"typedef {plan.real} real;\n{_render('declarations.h.j2')}",
         module_source=_render(
-            "module.py.j2", plan=plan, spec=pprint.pformat(spec, width=96, sort_dicts=False)
+            "module.py.j2",
+            plan=plan,
+            patterns=bool(patterns),
+            spec=pprint.pformat(spec, width=96, sort_dicts=False),
         ),
         spec=spec,
+        patterns=to_bytes(patterns) if patterns else b"",
         uses_mkl=uses_mkl(program),
     )
 
@@ -66,7 +76,6 @@ def _render_c(plan: Plan) -> str:
     if any(kernel.input is not None and kernel.input.checked for kernel in plan.kernels):
         used.add("checked")
     entries = {entry.name: entry for entry in plan.entries}
-    entries.setdefault("masks", None)
     purposes = {"dropout": int(Purpose.DROPOUT), "drop_connect": int(Purpose.DROP_CONNECT)}
     declarations = _render("declarations.h.j2")
     letter = "d" if plan.precision == "float64" else "s"
@@ -76,6 +85,7 @@ def _render_c(plan: Plan) -> str:
         used=used,
         letter=letter,
         declarations=declarations,
+        masks=entries.pop("masks", None),
         purposes=purposes,
         **entries,
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import reduce
 from typing import Literal
 
 from nerva_dsl.ir.maps import compact
@@ -47,7 +46,8 @@ def differentiate(program: Program) -> Program:
     gradients = backward.run()
     trained = [p for p in program.parameters if p.value.name in gradients]
     operations = (*computed, *backward.operations)
-    applied, clipping = gradients, ()
+    applied: dict[str, Value] = gradients
+    clipping: tuple[Operation, ...] = ()
     if program.clip_norm is not None:
         applied, clipping = backward.clip(program.clip_norm, gradients)
     updates = tuple(
@@ -101,8 +101,9 @@ class _Backward:
         origin = self._origin_of(dict(self.forward.results)["loss"])
         number = Type(next(iter(gradients.values())).type.element, (1, 1))
         squares = [self._square(gradient, self.origin(gradient)) for gradient in gradients.values()]
-        parts = (Var(f"a{i}") for i in range(len(squares)))
-        total = reduce(lambda left, right: apply("add", left, right), parts, Number(0.0))
+        total: Expr = Number(0.0)
+        for place in range(len(squares)):
+            total = apply("add", total, Var(f"a{place}"))
         ratio = apply("div", Number(most), apply("sqrt", total))
         scale = self._map(
             apply("min", Number(1.0), ratio), tuple(squares), Value("clip", number), "clip", origin

@@ -28,6 +28,7 @@ from nerva_dsl.runtime.commands import (
     python_includes,
     run_commands,
 )
+from nerva_dsl.runtime.given_patterns import file_name
 from nerva_dsl.runtime.mkl import INSTALL_MKL, Mkl, find_mkl
 from nerva_dsl.runtime.toolchain import (
     Compiler,
@@ -72,6 +73,8 @@ def build(generated: Generated, target: Target, *, extra_flags: Sequence[str] = 
         )
         key = _key(generated, compiler, commands, target, mkl)
         files = [f"{name}.py", f"{name}.c", extension_file(name)]
+        if generated.patterns:
+            files.append(file_name(name))
         found = cache.lookup(name, key, files)
         if found is not None:
             return found
@@ -126,6 +129,7 @@ def _key(
             ("kernel", generated.c_source),
             ("declarations", _preamble(generated)),
             ("module", generated.module_source),
+            ("patterns", generated.patterns.hex()),
         ]
     )
 
@@ -142,6 +146,8 @@ def _write(directory: Path, generated: Generated) -> None:
     name = generated.name
     (directory / f"{name}.c").write_text(generated.c_source, encoding="utf-8")
     (directory / f"{name}.py").write_text(generated.module_source, encoding="utf-8")
+    if generated.patterns:
+        (directory / file_name(name)).write_bytes(generated.patterns)
     ffi = FFI()
     ffi.cdef(generated.declarations)
     make_c_source(ffi, f"_{name}", _preamble(generated), str(directory / f"_{name}.c"))

@@ -88,8 +88,8 @@ def print_stage(
 
 
 def _module_files(entry: Path) -> list[Path]:
-    """The module, its C and its extension in a cache entry; not logs or locks."""
-    suffixes = (".py", ".c", *EXTENSION_SUFFIXES)
+    """The module, its C, extension and patterns in a cache entry; not logs or locks."""
+    suffixes = (".py", ".c", ".npz", *EXTENSION_SUFFIXES)
     return sorted(path for path in entry.iterdir() if path.name.endswith(suffixes))
 
 

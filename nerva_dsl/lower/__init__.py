@@ -9,6 +9,7 @@ with dropout has a graph `masks`, which gives those of the next step.
 from __future__ import annotations
 
 from nerva_dsl import model as checked
+from nerva_dsl.errors import Diagnostic, DiagnosticError
 from nerva_dsl.ir.operations import Bernoulli
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.lower.measures import accuracy, measure
@@ -19,7 +20,15 @@ __all__ = ["lower", "measures_accuracy"]
 
 
 def lower(model: checked.CheckedModel) -> Program:
-    """The program of a checked model."""
+    """The program of a checked model.
+
+    Raises:
+        DiagnosticError: the model regrows, which no compiled step does yet.
+    """
+    if model.regrow is not None:
+        message = "`regrow` is checked, but does not run in this version yet"
+        help_ = "without it the patterns stay as they are drawn"
+        raise DiagnosticError([Diagnostic("N0190", message, model.regrow.span, help=help_)])
     parameters = Parameters(model)
     graphs = [_predict(parameters), _evaluate(parameters), *_step(parameters)]
     return Program(

@@ -9,13 +9,15 @@ v > 0 exactly if y > 0; tanh: 1 - y²). Otherwise a reader `dy * s(v)` becomes `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nerva_dsl.ir.maps import compact
 from nerva_dsl.ir.operations import Map, Operation
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Value
+from nerva_dsl.passes.fuse import is_costly
 from nerva_dsl.passes.rewrite import each_graph
 from nerva_dsl.scalar import Apply, Number, Var, apply, substitute, variables
 from nerva_dsl.scalar.derivative import derivative
@@ -36,17 +38,31 @@ class Reuse:
 def _read_results(graph: Graph) -> Graph:
     operations = list(graph.operations)
     kept = {value.name for _, value in graph.results}
-    for forward in graph.operations:
+    readers = _readers(operations)
+    for position, forward in enumerate(graph.operations):
         if not isinstance(forward, Map) or len(forward.inputs) != 1:
             continue
         (v,), y = forward.inputs, forward.result
-        readers = [op for op in operations if v in op.operands and op.results != forward.results]
-        if v.name in kept or v.type != y.type or not readers:
+        others = readers[v.name] - {position}
+        if v.name in kept or v.type != y.type or not others:
             continue
-        rewritten = {reader.results: _in_terms_of(reader, v, forward) for reader in readers}
+        rewritten = {place: _in_terms_of(operations[place], v, forward) for place in others}
         if None not in rewritten.values():
-            operations = [rewritten.get(op.results) or op for op in operations]
+            for place, reader in rewritten.items():
+                if reader is not None:
+                    operations[place] = reader
+            readers[v.name] -= others
+            readers[y.name] |= others
     return replace(graph, operations=tuple(operations))
+
+
+def _readers(operations: Sequence[Operation]) -> defaultdict[str, set[int]]:
+    """The positions of the operations that read a value, by its name."""
+    readers: defaultdict[str, set[int]] = defaultdict(set)
+    for position, operation in enumerate(operations):
+        for value in operation.operands:
+            readers[value.name].add(position)
+    return readers
 
 
 def _in_terms_of(reader: Operation, v: Value, forward: Map) -> Map | None:
@@ -63,37 +79,64 @@ def _in_terms_of(reader: Operation, v: Value, forward: Map) -> Map | None:
 
 
 def _hoist_slopes(graph: Graph) -> Graph:
-    operations = list(graph.operations)
+    places = {v.name: place for place, op in enumerate(graph.operations) for v in op.results}
+    readers = _readers(graph.operations)
     kept = {value.name for _, value in graph.results}
-    for reader in graph.operations:
-        found = _slope(reader, operations, kept) if isinstance(reader, Map) else None
+    only_maps = {
+        name
+        for name, positions in readers.items()
+        if name not in kept and all(isinstance(graph.operations[p], Map) for p in positions)
+    }
+    replaced: dict[int, Map] = {}
+    slopes: defaultdict[int, list[Operation]] = defaultdict(list)  # by what they follow
+    for position, reader in enumerate(graph.operations):
+        found = _slope(reader, places, readers, only_maps) if isinstance(reader, Map) else None
         if found is not None:
-            slope, product = found
-            position = 1 + max(_defined_at(operations, value) for value in slope.inputs)
-            operations[operations.index(reader)] = product
-            operations.insert(position, slope)
+            slope, replaced[position] = found
+            slopes[max(places.get(value.name, -1) for value in slope.inputs)].append(slope)
+    operations: list[Operation] = []
+    for position, operation in enumerate(graph.operations):
+        operations += [replaced.get(position, operation), *slopes[position]]
     return replace(graph, operations=tuple(operations))
 
 
-def _slope(reader: Map, operations: Sequence[Operation], kept: set[str]) -> tuple[Map, Map] | None:
-    """Split `dy * s(v, …)` in two, where dy is the operand that is defined last."""
-    places = [_defined_at(operations, value) for value in reader.inputs]
-    if len(places) < 2 or max(places) <= 0:
+def _slope(
+    reader: Map,
+    places: Mapping[str, int],
+    readers: Mapping[str, Collection[int]],
+    only_maps: set[str],
+) -> tuple[Map, Map] | None:
+    """Split `dy * s(v, …)` in two, where dy is the operand that is defined last.
+
+    Args:
+        reader: what may be such a product.
+        places: position of the operation that defines a value; data, parameters and constants have
+            none.
+        readers: positions of the operations that read a value.
+        only_maps: names of the values that only elementwise operations read.
+    """
+    defined = [places.get(value.name, -1) for value in reader.inputs]
+    if len(defined) < 2 or max(defined) <= 0:
         return None
-    last = places.index(max(places))
+    last = defined.index(max(defined))
     flow, variable = reader.inputs[last], f"a{last}"
     at_zero = simplify(substitute(reader.expression, {variable: Number(0.0)}))
     factor = derivative(reader.expression, variable)
     if variable in variables(factor) or not _vanishes(at_zero) or isinstance(factor, Number | Var):
         return None
     expression, inputs = compact(factor, reader.inputs)
+    # What several operations of the backward half read is stored for all of them, unless it costs
+    # more to compute the slope again.
+    costly = is_costly(expression)
     only_for_this = any(
-        v.name not in kept
-        and _defined_at(operations, v) >= 0
-        and all(isinstance(op, Map) for op in operations if v in op.operands)
+        v.name in only_maps
+        and v.name in places
+        and (costly or sum(place > defined[last] for place in readers[v.name]) == 1)
         for v in inputs
     )
-    if not only_for_this or any(v.type != reader.result.type for v in inputs):
+    batched = any(v.type == reader.result.type for v in inputs)
+    fits = all(v.type == reader.result.type or v.name not in places for v in inputs)
+    if not (only_for_this and batched and fits):
         return None
     slope = Value(f"{reader.result.name}.slope", reader.result.type)
     return (
@@ -117,8 +160,3 @@ def _vanishes(expression: object) -> bool:
         case Apply("mul" | "div" | "neg", (first, *rest)):
             return any(_vanishes(part) for part in (first, *rest[:1]))
     return False
-
-
-def _defined_at(operations: Sequence[Operation], value: Value) -> int:
-    """Position of the operation that defines a value; -1 for data, parameters and constants."""
-    return next((i for i, op in enumerate(operations) if value in op.results), -1)
