@@ -1,7 +1,7 @@
 """Options and fixtures of all tests.
 
 `--refresh` rewrites expected texts; read the difference before committing it. `--programs N` checks
-N generated programs instead of the default, `--programs FIRST:LAST` those of some seeds. `--kills N`
+N generated programs instead of the default, `--programs FIRST:LAST` those of some seeds. `--kills`
 repeats the test in which a compile is killed.
 """
 

@@ -21,6 +21,7 @@ from oracle import (
 
 STEPS = 20
 ATTEMPTS = 100
+FARTHEST = 0.02  # that the parameters move in a first step along the gradient
 
 Batch = tuple[np.ndarray, np.ndarray | None]
 
@@ -81,26 +82,49 @@ def assert_evaluates(program: Program, net: Any, batch: Batch, precision: str) -
         assert_close(evaluated[name], value, precision, f"metric {name}")
 
 
-def assert_differentiates(program: Program, net: Any, batch: Batch, precision: str) -> None:
-    """All gradients, in training mode with the masks of the next step."""
+def assert_differentiates(
+    program: Program, net: Any, batch: Batch, precision: str
+) -> dict[str, float]:
+    """All gradients, in training mode with the masks of the next step.
+
+    Returns:
+        The sizes below which a gradient is 0 but for rounding, by parameter.
+    """
     x, t = batch
     parameters = net.parameters()
     tensors = tensors_of(parameters)
-    program.run(tensors, x, t, masks_of(net, len(x))).loss.mean().backward()
+    run = program.run(tensors, x, t, masks_of(net, len(x)))
+    run.loss.mean().backward()
     expected = gradients_of(tensors)
     own = net.gradients(x, t)
-    scale = 1e-3 * largest(expected) if program.normalizes else 0.0
+    scales = _cancelled(run, expected) if program.normalizes else {}
     for name, gradient in own.items():
         at_weights = at_pattern(expected[name], parameters[name])
+        scale = scales.get(name, 0.0)
         assert_close(gradient, at_weights, precision, f"gradient of {name}", scale)
     for name in set(parameters) - set(own):
         assert name.endswith((".running_mean", ".running_var")), f"{name} is not trained"
+    return scales
+
+
+def _cancelled(run: Run, gradients: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """A hundredth of the terms' sizes of each gradient.
+
+    Before a batch norm terms cancel: the gradient of a bias is exactly 0.
+    """
+    scales = dict.fromkeys(gradients, 1e-3 * largest(gradients))
+    for name, (x, z) in run.products.items():
+        if z.grad is not None:
+            sizes = z.grad.abs()
+            scales[f"{name}.weight"] = 1e-2 * (sizes.T @ x.abs()).max().item()
+            scales[f"{name}.bias"] = 1e-2 * sizes.sum(0).max().item()
+    return scales
 
 
 def assert_trains(program: Program, net: Any, rng: np.random.Generator) -> None:
     """Loss and parameters over steps of the program's optimizers, in double precision."""
-    twin = _Trainer(program, net)
     count = program.batch
+    twin = _Trainer(program, net, program.data(rng, count))
     for step in range(STEPS):
         x, t = program.data(rng, count if step % 3 else max(count // 2, 1 + program.normalizes))
         masks = masks_of(net, len(x))
@@ -115,12 +139,13 @@ def assert_trains(program: Program, net: Any, rng: np.random.Generator) -> None:
 class _Trainer:
     """The twin's training."""
 
-    def __init__(self, program: Program, net: Any) -> None:
+    def __init__(self, program: Program, net: Any, first: Batch) -> None:
         self.program = program
         self.parameters = net.parameters()
         self.tensors = tensors_of(self.parameters)
         self.trained = [n for n in self.tensors if not n.endswith(("running_mean", "running_var"))]
-        self.rate = min(optimizer.rate for optimizer in program.optimizers.values())
+        most = min(optimizer.rate for optimizer in program.optimizers.values())
+        self.rate = min(most, FARTHEST / self._slope(first, masks_of(net, len(first[0]))))
         groups: dict[str, list[torch.Tensor]] = {}
         for name in self.trained:
             layer, _, part = name.rpartition(".")
@@ -129,6 +154,13 @@ class _Trainer:
         self.optimizers = [
             program.optimizers[owner].make(tensors, self.rate) for owner, tensors in groups.items()
         ]
+
+    def _slope(self, batch: Batch, masks: Mapping[str, torch.Tensor]) -> float:
+        """The norm of the gradient, for a learning rate with which training does not diverge."""
+        tensors = [self.tensors[name] for name in self.trained]
+        loss = self.program.run(self.tensors, *batch, masks).loss.mean()
+        gradients = torch.autograd.grad(loss, tensors, allow_unused=True)
+        return sum(g.square().sum().item() for g in gradients if g is not None) ** 0.5 + 1e-9
 
     def step(
         self, x: np.ndarray, t: np.ndarray | None, masks: Mapping[str, torch.Tensor]

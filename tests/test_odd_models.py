@@ -8,7 +8,7 @@ import pytest
 from nerva_dsl.check import check_source
 from nerva_dsl.errors import DiagnosticError
 from nerva_dsl.source import Source
-from oracle import assert_close, assert_interpreter_agrees, compiled, programs
+from oracle import assert_close, assert_interpreter_agrees, compiled, observe, programs
 
 FRAME = """model odd
 input  x : float32[6]
@@ -59,9 +59,10 @@ def agrees(model, precision, classes, count):
     x = rng.uniform(0.5, 1.5, (count, model.input.features))
     t = rng.integers(0, classes, count)
     net = module.Model(seed=1)
+    seen = observe(module.Model, net, x, t)
     first, *_, last = programs(model, precision)
     for stage, program in (first, last):
-        assert_interpreter_agrees(program, module, net, x, t, precision, stage)
+        assert_interpreter_agrees(program, seen, precision, stage)
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])

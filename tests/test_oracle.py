@@ -66,11 +66,11 @@ def test_shipped_models(name, precision, backend, models):
         seen = observe(module.Model, net, x, t)
         assert_close(seen.output, output, precision, "output")
         assert_close([net.loss(x, t)], [loss], precision, "loss")
-        for name, gradient in seen.gradients.items():
-            expected = at_pattern(gradients[name], parameters[name])
-            assert_close(gradient, expected, precision, f"gradient of {name}")
-        for name in set(parameters) - set(seen.gradients):
-            assert not gradients[name].any(), f"{name} has a gradient, but is not trained"
+        for weight, gradient in seen.gradients.items():
+            expected = at_pattern(gradients[weight], parameters[weight])
+            assert_close(gradient, expected, precision, f"gradient of {weight}")
+        for weight in set(parameters) - set(seen.gradients):
+            assert not gradients[weight].any(), f"{weight} has a gradient, but is not trained"
         for stage, program in ir_programs(model, precision):
             assert_interpreter_agrees(program, seen, precision, stage)
 
@@ -142,12 +142,12 @@ def _check(variant: Variant, make: type[Model]) -> None:
     for count in dict.fromkeys((program.batch, max(1, program.batch // 2 + 1))):
         net, evaluated, trained = _batches(variant, make, rng, count)
         assert_evaluates(program, net, evaluated, precision)
-        assert_differentiates(program, net, trained, precision)
+        scales = assert_differentiates(program, net, trained, precision)
         seen = observe(make, net, *trained)
         before = None
         for stage, ir in variant.stages:
             if ir != before:
-                assert_interpreter_agrees(ir, seen, precision, stage)
+                assert_interpreter_agrees(ir, seen, precision, stage, scales)
             before = ir
     if precision == "float64":
         assert_schedules(program, make._extension.lib.nerva_learning_rate)

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 
 Tensor = torch.Tensor
-Number = torch.Tensor | float
 
 
 @dataclass(frozen=True)
@@ -21,27 +20,25 @@ class Function:
         twin: the argument and what is learned → value.
         kinks: what is learned → places where a derivative jumps.
         learned: the names that are.
-        unbounded: it may grow faster than its argument.
     """
 
     text: str
     twin: Callable[..., Tensor]
     kinks: Callable[..., Sequence[Tensor | float]] = lambda *_: ()
     learned: tuple[str, ...] = ()
-    unbounded: bool = False
 
 
 def _at(*places: float) -> Callable[..., Sequence[float]]:
     return lambda *_: places
 
 
-def _srelu(x: Tensor, al: Number, tl: Number, ar: Number, tr: Number) -> Tensor:
+def _srelu(x: Tensor, al: Tensor, tl: Tensor, ar: Tensor, tr: Tensor) -> Tensor:
     """Jin et al., AAAI 2016; torch has none."""
     above = torch.where(x < tr, x, tr + ar * (x - tr))
     return torch.where(x <= tl, tl + al * (x - tl), above)
 
 
-def _bent(x: Tensor, scale: Number, shift: Number) -> Tensor:
+def _bent(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return scale * (torch.sqrt(1 + x**2) - 1) + shift * x
 
 
@@ -74,17 +71,17 @@ PRELUDE = [
         lambda al, tl, ar, tr: (tl, tr),
         ("al", "tl", "ar", "tr"),
     ),
-    Function(  # what is given is not learned
+    Function(  # what is given is where learning begins
         "srelu({}, al = 0.1, tr = 2)",
-        lambda x, tl, ar: _srelu(x, 0.1, tl, ar, 2.0),
-        lambda tl, ar: (tl, 2.0),
-        ("tl", "ar"),
+        _srelu,
+        lambda al, tl, ar, tr: (tl, tr),
+        ("al", "tl", "ar", "tr"),
     ),
 ]
 
 OWN = [
     Function("soft({})", lambda x: torch.logaddexp(x, torch.zeros_like(x))),
-    Function("square({})", torch.square, unbounded=True),
+    Function("square({})", torch.square),
     Function("rectified({})", lambda x: torch.maximum(x, torch.zeros_like(x)), _at(0)),
     Function("clipped({})", F.hardtanh, _at(-1, 1)),
     Function("clipped({}, 0.7)", lambda x: F.hardtanh(x, -0.7, 0.7), _at(-0.7, 0.7)),
@@ -97,11 +94,7 @@ OWN = [
     Function("wavelet({})", _wavelet),
     Function("prelu({})", lambda x, slope: F.prelu(x, slope), _at(0), ("slope",)),
     Function("bent({})", _bent, learned=("scale", "shift")),
-    Function(
-        "bent({}, shift = -0.4)",
-        lambda x, scale: _bent(x, scale, -0.4),
-        learned=("scale",),
-    ),
+    Function("bent({}, shift = -0.4)", _bent, learned=("scale", "shift")),
 ]
 
 FUNCTIONS = [*PRELUDE, *OWN]

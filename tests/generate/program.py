@@ -21,6 +21,7 @@ class Env(dict[str, torch.Tensor]):
         masks: of dropout and drop_connect, in training.
         running: the running statistics after this step, by parameter.
         near: distances from kinks, `[n, …]` each.
+        products: input and output of each linear layer, whose gradient is kept.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Env(dict[str, torch.Tensor]):
         self.masks = masks or {}
         self.running: Tensors = {}
         self.near: list[torch.Tensor] = []
+        self.products: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self._steps = steps
 
     def __missing__(self, name: str) -> torch.Tensor:
@@ -68,12 +70,14 @@ class Run:
         loss: of each sample.
         near: distances from kinks of each sample, `[n, m]`.
         running: the running statistics after a step, by parameter.
+        products: input and output of each linear layer, `[n, D]` and `[n, K]`.
     """
 
     output: torch.Tensor
     loss: torch.Tensor
     near: torch.Tensor
     running: Tensors
+    products: dict[str, tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -153,11 +157,11 @@ class Program:
         t: np.ndarray | None,
         masks: Mapping[str, torch.Tensor] | None = None,
     ) -> Run:
-        """Run the twin in double precision, in training if there are masks (perhaps none of them)."""
+        """Run the twin in double precision, in training if there are masks, even none."""
         inputs = torch.tensor(x, dtype=torch.float64)
         target = inputs if t is None else torch.tensor(t)
         target = target.double() if target.is_floating_point() else target
         env = Env(parameters, inputs, masks, self.steps)
         output, loss = self.forward(env, target)
         near = torch.cat(env.near, 1) if env.near else torch.ones(len(x), 1)
-        return Run(output, loss, near, env.running)
+        return Run(output, loss, near, env.running, env.products)

@@ -152,11 +152,13 @@ class Writer:
 
 def linear(env: Env, name: str, x: torch.Tensor) -> torch.Tensor:
     """The layer `name` of x, its weights dropped in training if it does that."""
-    weight = env.parameters[f"{name}.weight"]
+    weight, bias = env.parameters[f"{name}.weight"], env.parameters.get(f"{name}.bias")
     mask = env.masks.get(f"{name}.weight")
-    return F.linear(
-        x, weight if mask is None else weight * mask, env.parameters.get(f"{name}.bias")
-    )
+    z = F.linear(x, weight if mask is None else weight * mask, bias)
+    if z.requires_grad:
+        z.retain_grad()
+        env.products[name] = x.detach(), z
+    return z
 
 
 def batch_norm(
