@@ -14,7 +14,7 @@ volatile while asm typeof linux unix
 _IN_USE = """
 real vector exp expm1 log log1p sqrt tanh erf pow fabs floor expf expm1f logf log1pf sqrtf tanhf
 erff powf fabsf floorf minimum maximum signum minimumf maximumf signumf INFINITY NAN BATCH STRIDE
-TILE LANES JAM abs min max y0 y1 yn j0 j1 jn gamma signgam
+TILE LANES JAM KERNEL abs min max y0 y1 yn j0 j1 jn gamma signgam
 """
 RESERVED = frozenset(_KEYWORDS.split()) | frozenset(_IN_USE.split())
 

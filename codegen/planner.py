@@ -205,8 +205,9 @@ def _entry(program: Program, graph: Graph, context: Context, library: _Library) 
 
 def _arrays(program: Program, names: Names) -> tuple[Array, ...]:
     transposed = {
-        patterns(program, graph)[part.weight.name].name
+        shaped[part.weight.name].name
         for graph in program.graphs
+        for shaped in (patterns(program, graph),)
         for group in graph.operations
         if isinstance(group, Group)
         for part in group.body

@@ -97,12 +97,13 @@ def _render(template: str, **context: object) -> str:
 
 def _source_lines(model: CheckedModel, program: Program) -> dict[Place, str]:
     """The source line at each place that the program mentions, with the file's bare name."""
-    name = PurePath(model.source.name).name
+    sources = {source.name: source for source in (model.source, *model.imports)}
     places = {place for graph in program.graphs for op in graph.operations for place in op.origin}
     return {
-        place: f"{name}:{place.line}: {_as_comment(model.source.line(place.line))}"
+        place: f"{PurePath(place.file).name}:{place.line}: "
+        + _as_comment(sources[place.file].line(place.line))
         for place in sorted(places)
-        if place.file == model.source.name
+        if place.file in sources
     }
 
 

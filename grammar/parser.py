@@ -72,6 +72,11 @@ def parse_expression(source: Source) -> syntax.Expression:
     return node  # type: ignore[no-any-return]
 
 
+def string_spans(source: Source) -> list[Span]:
+    """The places of all strings of a file, with their quotes."""
+    return [token.span for token in _tokens(source) if token.type == "STRING"]
+
+
 class _Parser:
     """Parses pieces and collects what is wrong with them."""
 

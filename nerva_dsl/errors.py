@@ -21,6 +21,7 @@ CODES: Mapping[str, str] = {
     "N0110": "the file cannot be read",
     "N0111": "the file is not UTF-8",
     "N0112": "the file is empty",
+    "N0113": "a file that imports itself",
     "N0190": "a part of the language that this version does not have yet",
     # Names, types and shapes.
     "N0201": "an unknown name",
@@ -42,6 +43,7 @@ CODES: Mapping[str, str] = {
     "N0217": "a loss, or what should be one, in the wrong place",
     "N0218": "a metric that does not fit the model",
     "N0219": "a rate, momentum or epsilon out of range",
+    "N0220": "a file that gives no pattern, or one that does not fit",
     "N0250": "a value that is not used",
     # Constants.
     "N0301": "a constant out of range",
@@ -68,6 +70,7 @@ CODES: Mapping[str, str] = {
     "N0501": "an unknown setting",
     "N0502": "a setting out of range or of the wrong type",
     "N0503": "a setting that does not go with the model",
+    "N0504": "a setting that is missing",
 }
 """Every code, with what it is about. A code never changes its meaning."""
 

@@ -2,6 +2,7 @@
 
     runs/digits-1/
         model.nerva     the file as it was when the run began
+        imports/        the files that it imports; and patterns/, if it has any
         run.json        settings, data, versions, machine, status
         weights.npz     the last checkpoint
         metrics.csv     a row an epoch, with the keys of `History`
@@ -17,6 +18,7 @@ import json
 import os
 import platform
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -110,13 +112,20 @@ class RunDirectory:
         return self.path / "metrics.csv"
 
     @classmethod
-    def create(cls, path: Path | None, name: str, model_text: bytes) -> RunDirectory:
+    def create(
+        cls,
+        path: Path | None,
+        name: str,
+        model_text: bytes,
+        files: Mapping[str, bytes] | None = None,
+    ) -> RunDirectory:
         """Make a new run directory.
 
         Args:
             path: where; None: `runs/NAME-N`, N being one more than the largest there is.
             name: the model's name.
             model_text: the model's file.
+            files: others that it reads, by their paths from the run directory.
 
         Raises:
             RunError: there is something at the path already.
@@ -131,8 +140,10 @@ class RunDirectory:
                 hint = f", or go on with it by `nervac train --resume {path}`" if is_run else ""
                 raise RunError(f"{path} is not empty: name another run directory{hint}")
         run = cls(path)
-        with replacing(run.model_file) as temporary:
-            temporary.write_bytes(model_text)
+        for file, content in {**(files or {}), run.model_file.name: model_text}.items():
+            (path / file).parent.mkdir(exist_ok=True)
+            with replacing(path / file) as temporary:
+                temporary.write_bytes(content)
         return run
 
     @classmethod
@@ -154,6 +165,8 @@ class RunDirectory:
         """Remove a run that could not be begun; a directory with other files in it stays."""
         for file in (self.model_file, self.weights_file, self.settings_file):
             file.unlink(missing_ok=True)
+        for folder in ("imports", "patterns"):
+            shutil.rmtree(self.path / folder, ignore_errors=True)
         with suppress(OSError):
             self.path.rmdir()
 

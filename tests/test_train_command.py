@@ -2,9 +2,11 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from runs import assert_same_weights, metrics
 from typer.testing import CliRunner
 
@@ -312,3 +314,22 @@ def test_a_run_goes_on_with_its_own_data_only(folder, nervac, run):
     np.savez(folder / "moved.npz", Xtrain=inputs, Ttrain=labels)
     done = nervac("train", "--resume", run, status=1)
     assert "other data" in done.stderr
+
+
+def test_a_run_goes_on_when_what_its_model_reads_is_gone(folder, nervac):
+    text = MODEL.replace("input  x", 'import "lib/parts.nerva"\ninput  x')
+    text = text.replace("relu(linear(x, width))", 'part(x, width, file = "lib/h.npz")')
+    (folder / "small.nerva").write_text(text)
+    (folder / "lib").mkdir()
+    (folder / "lib" / "parts.nerva").write_text(
+        "layer part(x; n, file) {\n    return relu(linear(x, n, pattern = file))\n}\n"
+    )
+    sp.save_npz(folder / "lib" / "h.npz", sp.csr_array(np.eye(8, 4)))
+    nervac("train", "small.nerva", "--data", "data.npz", "-o", "run", "--epochs", 2)
+    nervac("train", "small.nerva", "--data", "data.npz", "-o", "whole", "--epochs", 3)
+    shutil.rmtree(folder / "lib")
+    (folder / "small.nerva").unlink()
+    nervac("train", "--resume", "run", "--epochs", 1)
+    nervac("evaluate", "run")
+    assert_same_weights(folder / "run", folder / "whole")
+    assert {path.name for path in (folder / "run").glob("*/*")} == {"parts.nerva", "h.npz"}

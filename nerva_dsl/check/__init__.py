@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nerva_dsl.check.checker import Checked, Checker
+from nerva_dsl.check.reading import read_source
 from nerva_dsl.check.report import Report
 from nerva_dsl.errors import Diagnostic, DiagnosticError
 from nerva_dsl.grammar.parser import parse_all
 from nerva_dsl.recursion import deep_recursion
-from nerva_dsl.source import Source, Span
+from nerva_dsl.source import Source
 
 __all__ = ["Checked", "check", "check_source", "read_source"]
 
@@ -41,39 +42,3 @@ def check_source(source: Source, overrides: Mapping[str, object] | None = None) 
         for problem in problems:
             report.add(problem)
         return Checker(file, overrides or {}, report).check()
-
-
-def read_source(path: Path) -> Source:
-    """Read a file: UTF-8, with or without a byte order mark, with any line ends.
-
-    Raises:
-        DiagnosticError: it cannot be read, or is not UTF-8.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        reasons: dict[type[OSError], str] = {
-            FileNotFoundError: "there is no such file",
-            PermissionError: "permission denied",
-            IsADirectoryError: "it is a directory",
-        }
-        reason = reasons.get(type(error)) or error.strerror or "it cannot be opened"
-        problem = Diagnostic("N0110", f"cannot read {path}: {reason}")
-        raise DiagnosticError([problem]) from None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = _lines(content[: error.start].decode("utf-8", "replace").removeprefix("\ufeff"))
-        source = Source(str(path), _lines(content.decode("utf-8-sig", "replace")))
-        problem = Diagnostic(
-            "N0111",
-            f"this is not UTF-8: byte 0x{content[error.start]:02X}",
-            Span(source, len(before), len(before) + 1),
-            help="save the file as UTF-8",
-        )
-        raise DiagnosticError([problem]) from None
-    return Source(str(path), _lines(text))
-
-
-def _lines(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")

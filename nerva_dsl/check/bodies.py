@@ -389,7 +389,7 @@ def unknown_name(
 
 def unknown_function(report: Report, name: syntax.Name, scope: Scope) -> Unknown:
     """Report the call of a function that does not exist."""
-    if name.text in scope.poisoned:
+    if scope.known_bad(name.text):
         return UNKNOWN
     known = [*scope.functions, *scope.layers, *PRIMITIVES, *GRAPH_FORMS]
     help_ = suggest(name.text, known, f"there are {listing(sorted(known))}")

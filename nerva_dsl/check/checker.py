@@ -6,20 +6,20 @@ import keyword
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from nerva_dsl import model, syntax
-from nerva_dsl.check import later
 from nerva_dsl.check.bodies import ConstantEvaluator
 from nerva_dsl.check.definitions import define
 from nerva_dsl.check.densities import Sparsity, check_sparsity
-from nerva_dsl.check.environment import Scope
 from nerva_dsl.check.finish import check_batch, check_learning, warn_unused
 from nerva_dsl.check.graph import Graph, Owner
+from nerva_dsl.check.imports import Imported, Imports, bind
 from nerva_dsl.check.metrics import LABELLED, check_metric, clashes
 from nerva_dsl.check.overrides import Overrides
+from nerva_dsl.check.prelude import new_scope
 from nerva_dsl.check.ranges import check_ranges
+from nerva_dsl.check.regrowing import RegrowChoice, check_regrow, resolve_regrow
 from nerva_dsl.check.report import Report, suggest
 from nerva_dsl.check.resolve import resolve
 from nerva_dsl.check.roles import LossRole
@@ -28,31 +28,26 @@ from nerva_dsl.check.settings import Training, check_training
 from nerva_dsl.check.terms import UNKNOWN, Constant, Scalar, Symbol, Term, Unknown
 from nerva_dsl.check.values import ValueEvaluator
 from nerva_dsl.errors import Diagnostic, DiagnosticError, Note
-from nerva_dsl.grammar import parser
-from nerva_dsl.source import Source, Span
+from nerva_dsl.source import Span
 
 MAX_CLASSES = 2**24
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A model without errors, and the warnings about it."""
+    """A model without errors.
+
+    Attributes:
+        model: see there.
+        warnings: about it.
+        imports: every `import` in its file, and in those that it imports.
+        patterns: the files of its patterns, by the strings that name them.
+    """
 
     model: model.CheckedModel
     warnings: tuple[Diagnostic, ...]
-
-
-@cache
-def prelude() -> Scope:
-    """The definitions that every file sees."""
-    path = Path(parser.__file__).with_name("prelude.nerva")
-    report, scope = Report(), Scope()
-    for statement in parser.parse(Source(path.name, path.read_text(encoding="utf-8"))).statements:
-        if isinstance(statement, syntax.Definition | syntax.BlockDefinition):
-            define(report, scope, statement)
-    if report.errors:
-        raise DiagnosticError(report.errors)
-    return scope
+    imports: tuple[Imported, ...]
+    patterns: Mapping[str, Path]
 
 
 class Checker:
@@ -61,16 +56,11 @@ class Checker:
     def __init__(self, file: syntax.File, overrides: Mapping[str, object], report: Report) -> None:
         self.file = file
         self.report = report
-        library = prelude()
-        self.scope = Scope(
-            functions=dict(library.functions),
-            losses=dict(library.losses),
-            layers=dict(library.layers),
-            schedules=dict(library.schedules),
-            optimizers=dict(library.optimizers),
-        )
+        report.file(file.source)
+        self.scope = new_scope()
+        self.imports = Imports(file.source)
         self.scope.coming.update(_names(file))
-        self.graph = Graph()
+        self.graph = Graph(Path(file.source.name).parent)
         self.constants = ConstantEvaluator(report, self.scope)
         self.overrides = Overrides(report, overrides)
         self.params: dict[str, Constant] = {}
@@ -89,6 +79,8 @@ class Checker:
         self.metrics: dict[str, model.Metric] = {}
         self.sparsity: Sparsity | None = None
         self.train: syntax.Settings | None = None
+        self.regrow_block: syntax.Settings | None = None
+        self.regrow: RegrowChoice | None = None
 
     def check(self) -> Checked:
         """Check everything.
@@ -102,6 +94,8 @@ class Checker:
         self.overrides.check_all_used(self.params, self.scope)
         place = self.model_name.span if self.model_name else Span(self.file.source, 0, 0)
         training = check_training(self.report, self.scope, self.train, place)
+        if self.regrow_block is not None:
+            self.regrow = check_regrow(self.report, self.scope, self.regrow_block)
         if self.output is None or self.loss is None or self.input is None or not self.model_name:
             raise DiagnosticError(self.report.errors)
         return self._finish(training, self.model_name, self.input, self.output, self.loss)
@@ -123,6 +117,9 @@ class Checker:
         check_learning(self.report, done[loss])
         check_batch(self.report, training, done.values())
         check_ranges(self.report, training, resolved.layers, done.values(), rules.rules)
+        regrow = None
+        if self.regrow is not None:
+            regrow = resolve_regrow(self.report, self.regrow, resolved.layers)
         if self.report.errors:
             raise DiagnosticError(self.report.errors)
         checked = model.CheckedModel(
@@ -143,14 +140,16 @@ class Checker:
             schedule=training.schedule,
             weight_decay=training.weight_decay,
             clip_norm=training.clip_norm,
-            regrow=None,
+            regrow=regrow,
             batch=training.batch,
             epochs=training.epochs,
             seed=training.seed,
             shuffle=training.shuffle,
             precision=training.precision,
+            imports=self.imports.sources,
         )
-        return Checked(checked, self.report.warnings)
+        found = tuple(self.imports.found)
+        return Checked(checked, self.report.warnings, found, self.graph.patterns)
 
     def _statement(self, node: syntax.Statement) -> None:
         match node:
@@ -170,11 +169,12 @@ class Checker:
                 if self._only_one("train", node.keyword):
                     self.train = node
             case syntax.Settings():
-                later.not_yet(self.report, later.STATEMENTS, "regrow", node.keyword)
+                if self._only_one("regrow", node.keyword):
+                    self.regrow_block = node
             case syntax.Metric():
                 self._metric(node)
             case syntax.Import():
-                later.not_yet(self.report, later.STATEMENTS, "import", node.span)
+                self.imports.bring(self.report, self.scope, node)
             case syntax.Broken():
                 self._broken(node)
 
@@ -198,19 +198,7 @@ class Checker:
         return True
 
     def _bind(self, name: syntax.Name, kind: str, term: Term) -> bool:
-        """Add a name to the namespace of values and constants."""
-        earlier = self.scope.symbols.get(name.text)
-        if earlier is not None:
-            self.report.error(
-                "N0202",
-                f"`{name.text}` is defined twice",
-                name.span,
-                notes=[Note(earlier.span, "defined here first")],
-                help="every name has one meaning; choose another",
-            )
-            return False
-        self.scope.symbols[name.text] = Symbol(kind, term, name.span)  # type: ignore[arg-type]
-        return True
+        return bind(self.report, self.scope, name, Symbol(kind, term, name.span))  # type: ignore[arg-type]
 
     def _model(self, node: syntax.ModelName) -> None:
         if not self._only_one("model", node.span):

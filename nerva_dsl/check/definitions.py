@@ -41,23 +41,17 @@ _SUPPLIED = {
 
 def define(report: Report, scope: Scope, node: syntax.Definition | syntax.BlockDefinition) -> None:
     """Check a definition and add it to the scope, even if it is wrong."""
-    table: dict[str, Defined] = {
-        "function": scope.functions,
-        "loss": scope.losses,
-        "schedule": scope.schedules,
-        "optimizer": scope.optimizers,
-        "layer": scope.layers,
-    }[node.kind]  # type: ignore[assignment]
+    table = scope.tables()[node.kind]
     name = node.name.text
     # Functions and layers are called in the same places.
     called = node.kind in ("function", "layer")
     other = scope.layers if node.kind == "function" else scope.functions
     earlier = table.get(name) or (other.get(name) if called else None)
     if earlier is not None:
-        where = "in the prelude" if earlier.span.source is not node.span.source else "here"
+        where = "in the prelude" if earlier.span.source is scope.prelude else "here"
         report.error(
             "N0202",
-            f"{_article(earlier.kind)} `{name}` exists already",
+            f"{article(earlier.kind)} `{name}` exists already",
             node.name.span,
             notes=[Note(earlier.span, f"defined {where} first")],
             help="choose another name",
@@ -160,7 +154,7 @@ def _options(
         if option.learn is not None and node.kind != "function":
             report.error(
                 "N0401",
-                f"`learn` is for the options of a function, not of {_article(node.kind)}",
+                f"`learn` is for the options of a function, not of {article(node.kind)}",
                 option.learn,
                 help="a function trains a number in each of its uses",
             )
@@ -205,6 +199,6 @@ def _placeholder(option: OptionSpec) -> Term:
     return (1.0,) if option.kind == "list" else Scalar(Var(option.name))
 
 
-def _article(kind: str) -> str:
+def article(kind: str) -> str:
     """A kind of definition with its article."""
     return f"an {kind}" if kind == "optimizer" else f"a {kind}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from nerva_dsl import syntax
 from nerva_dsl.check.terms import Constant, Symbol
 from nerva_dsl.scalar import Expr
-from nerva_dsl.source import Span
+from nerva_dsl.source import Source, Span
 
 LayerLines = tuple[syntax.Binding | syntax.Return, ...]
 
@@ -82,6 +82,8 @@ class Scope:
 
     Attributes:
         symbols: values and constants.
+        prelude: the file whose definitions every file sees.
+        incomplete: whether a file that is imported could not be read: what is unknown may be there.
         poisoned: names whose definition is broken, whatever their kind.
         coming: the places of all names of values and constants in the file, for messages.
     """
@@ -94,3 +96,20 @@ class Scope:
     optimizers: dict[str, OptimizerDefinition] = field(default_factory=dict)
     poisoned: set[str] = field(default_factory=set)
     coming: dict[str, Span] = field(default_factory=dict)
+    prelude: Source | None = None
+    incomplete: bool = False
+
+    def tables(self) -> dict[str, dict[str, Defined]]:
+        """All definitions, by kind."""
+        tables: dict[str, Any] = {
+            "function": self.functions,
+            "loss": self.losses,
+            "schedule": self.schedules,
+            "optimizer": self.optimizers,
+            "layer": self.layers,
+        }
+        return tables
+
+    def known_bad(self, name: str) -> bool:
+        """Whether an unknown definition has been reported already, or the reason for it."""
+        return self.incomplete or name in self.poisoned

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from nerva_dsl import model
@@ -77,10 +78,14 @@ class Graph:
         holders: of each value with parameters, what they are named after.
         names: the first names that values without one of their own are bound to.
         uses: how many uses of layers have been expanded.
+        folder: of the model's file: paths of patterns begin there.
+        patterns: the files of patterns, by the strings that name them.
         overflowed: whether it has been reported that they are too many.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path = Path()) -> None:
+        self.folder = folder
+        self.patterns: dict[str, Path] = {}
         self.values: list[model.Value] = []
         self.requests: dict[model.Layer, LayerRequest] = {}
         self.holders: dict[model.Value, Holder] = {}

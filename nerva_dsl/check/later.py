@@ -11,9 +11,7 @@ from nerva_dsl.check.report import Report
 from nerva_dsl.check.terms import Unknown
 from nerva_dsl.source import Span
 
-STATEMENTS = {name: f"`{name}`" for name in ("import", "regrow")}
 DEFINITIONS = {"derivative": "a stated `derivative`"}
-LINEAR_OPTIONS = {name: f"`{name}` of `linear`" for name in ("pattern",)}
 SCHEDULES = {"product": "`product`", "arithmetic": "arithmetic of schedules"}
 
 

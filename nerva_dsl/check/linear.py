@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nerva_dsl import model, syntax
-from nerva_dsl.check import later
 from nerva_dsl.check.arguments import bind
 from nerva_dsl.check.constants import show
 from nerva_dsl.check.densities import check_density
 from nerva_dsl.check.graph import Holder, LayerRequest
 from nerva_dsl.check.initialisers import InitialiserChoice, check_initialiser
+from nerva_dsl.check.patterns import PatternError, read_pattern
 from nerva_dsl.check.rules import choose_rule
 from nerva_dsl.check.terms import UNKNOWN, Term, Unknown
+from nerva_dsl.errors import Note
 
 if TYPE_CHECKING:
     from nerva_dsl.check.values import ValueEvaluator
@@ -43,8 +44,9 @@ def linear(evaluator: ValueEvaluator, node: syntax.Call) -> Term:
     if "optimizer" in bound:
         rule = choose_rule(report, evaluator.scope, bound["optimizer"], constants)
     regrow = _truth(evaluator, bound, "regrow")
+    pattern: model.Pattern | Unknown | None = None
     if "pattern" in bound:
-        later.not_yet(report, later.LINEAR_OPTIONS, "pattern", bound["pattern"].span)
+        pattern = _pattern(evaluator, bound, x, outputs)
     if x is None or isinstance(outputs, Unknown):
         return UNKNOWN
     if isinstance(choice, Unknown):
@@ -60,9 +62,10 @@ def linear(evaluator: ValueEvaluator, node: syntax.Call) -> Term:
         span=node.span,
         drop_connect=0.0 if isinstance(drop_connect, Unknown) else drop_connect,
         regrow=regrow,
+        pattern=None if isinstance(pattern, Unknown) else pattern,
     )
     # A density that is wrong has been reported; without one of its own the layer would be spread.
-    own = 1.0 if isinstance(density, Unknown) else density
+    own = 1.0 if isinstance(density, Unknown) or isinstance(pattern, Unknown) else density
     where = bound["density"].span if "density" in bound else node.span
     evaluator.graph.requests[layer] = LayerRequest(layer, evaluator.owner, own, where, choice, rule)
     parts = ("weight", "bias") if bias else ("weight",)
@@ -82,3 +85,37 @@ def _truth(evaluator: ValueEvaluator, bound: dict[str, syntax.Expression], optio
             "N0204", f"`{option}` is true or false, not {show(truth)}", bound[option].span
         )
     return truth is True
+
+
+def _pattern(
+    evaluator: ValueEvaluator,
+    bound: dict[str, syntax.Expression],
+    x: model.Value | None,
+    outputs: int | Unknown,
+) -> model.Pattern | Unknown:
+    """The positions that a file gives."""
+    node, report = bound["pattern"], evaluator.report
+    text = evaluator.constants.constant(node)
+    if isinstance(text, Unknown):
+        return UNKNOWN
+    if not isinstance(text, str):
+        return report.error(
+            "N0204", f"`pattern` is the name of a file, a string, not {show(text)}", node.span
+        )
+    if "density" in bound:
+        return report.error(
+            "N0220",
+            "`pattern` says which weights there are, so there is no `density`",
+            bound["density"].span,
+            notes=[Note(node.span, "the positions come from here")],
+            help="leave one of them out",
+        )
+    if x is None or isinstance(outputs, Unknown):
+        return UNKNOWN
+    path = evaluator.graph.folder / text
+    try:
+        pattern = read_pattern(path, outputs, x.width)
+    except PatternError as error:
+        return report.error("N0220", error.message, node.span, help=error.help)
+    evaluator.graph.patterns[text] = path
+    return pattern

@@ -8,17 +8,18 @@ from dataclasses import replace
 
 from nerva_dsl.check.terms import UNKNOWN, Unknown
 from nerva_dsl.errors import Diagnostic, Note
-from nerva_dsl.source import Span
+from nerva_dsl.source import Source, Span
 
 _MOST_NOTES = 5
 
 
 class Report:
-    """The diagnostics of one file, in the order in which they are found."""
+    """Diagnostics, in the order in which they are found."""
 
     def __init__(self) -> None:
         self.diagnostics: list[Diagnostic] = []
         self.error_count = 0
+        self._files: dict[Source, int] = {}
         self._adopted: set[tuple[str, str, Span | None]] = set()
 
     def error(
@@ -38,7 +39,13 @@ class Report:
     def add(self, diagnostic: Diagnostic) -> None:
         """Add what has been found elsewhere."""
         self.diagnostics.append(diagnostic)
+        if diagnostic.span is not None:
+            self.file(diagnostic.span.source)
         self.error_count += diagnostic.severity == "error"
+
+    def file(self, source: Source) -> None:
+        """Put a file behind those that are known: diagnostics come in the order of files."""
+        self._files.setdefault(source, len(self._files))
 
     def adopt(self, diagnostics: Iterable[Diagnostic], note: Note) -> None:
         """Add diagnostics with one more note; what was said of a place in the same words is not.
@@ -57,17 +64,21 @@ class Report:
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
-        """The errors, by place: those without one first."""
-        return tuple(sorted((d for d in self.diagnostics if d.severity == "error"), key=_place))
+        """The errors, by file and place: those without one first."""
+        return self._sorted("error")
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
-        """The warnings, by place."""
-        return tuple(sorted((d for d in self.diagnostics if d.severity == "warning"), key=_place))
+        """The warnings, by file and place."""
+        return self._sorted("warning")
 
+    def _sorted(self, severity: str) -> tuple[Diagnostic, ...]:
+        found = (d for d in self.diagnostics if d.severity == severity)
+        return tuple(sorted(found, key=self._place))
 
-def _place(diagnostic: Diagnostic) -> int:
-    return -1 if diagnostic.span is None else diagnostic.span.start
+    def _place(self, diagnostic: Diagnostic) -> tuple[int, int]:
+        span = diagnostic.span
+        return (-1, 0) if span is None else (self._files[span.source], span.start)
 
 
 def closest(name: str, known: Iterable[str]) -> str:

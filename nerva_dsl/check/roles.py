@@ -49,7 +49,7 @@ class LossRole:
                 if isinstance(operand, Scalar):
                     return self.values.combine(node.span, "neg", [(node.operand, operand)], "")
                 return UNKNOWN if isinstance(operand, Unknown) else self.values.evaluate(node)
-            case syntax.Call() if node.name.text in self.values.scope.poisoned:
+            case syntax.Call() if self.values.scope.known_bad(node.name.text):
                 return UNKNOWN
             case syntax.Name() | syntax.NumberLiteral():
                 term = self.values.evaluate(node)

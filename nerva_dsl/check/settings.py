@@ -113,7 +113,7 @@ def _setting(report: Report, scope: Scope, training: Training, line: syntax.Bind
         case "optimizer":
             training.rule = choose_rule(report, scope, value)
         case "learning_rate":
-            schedule = _schedule(report, scope, value)
+            schedule = check_schedule(report, scope, value)
             if schedule is not None:
                 training.schedule = schedule
         case "weight_decay":
@@ -146,8 +146,8 @@ def _setting(report: Report, scope: Scope, training: Training, line: syntax.Bind
             )
 
 
-def _schedule(report: Report, scope: Scope, node: syntax.Expression) -> Expr | None:
-    """The learning rate: a number, or a call of a schedule."""
+def check_schedule(report: Report, scope: Scope, node: syntax.Expression) -> Expr | None:
+    """The expression of a schedule, or of a number: of the learning rate, or what changes as it."""
     if isinstance(node, syntax.Call) and node.name.text in scope.schedules:
         definition = scope.schedules[node.name.text]
         options = constant_options(ConstantEvaluator(report, scope), node, definition)
@@ -166,7 +166,7 @@ def _schedule(report: Report, scope: Scope, node: syntax.Expression) -> Expr | N
             # What is wrong is the use: by itself the definition was sound.
             report.error(problem.code, problem.message, node.span, help=problem.help)
         return None
-    if _mentions_schedule(node, scope):
+    if mentions_schedule(node, scope):
         later.not_yet(report, later.SCHEDULES, "arithmetic", node.span)
         return None
     if isinstance(node, syntax.Name) and node.text in scope.schedules:
@@ -195,11 +195,12 @@ def _schedule(report: Report, scope: Scope, node: syntax.Expression) -> Expr | N
     return Number(float(value))  # type: ignore[arg-type]
 
 
-def _mentions_schedule(node: syntax.Expression, scope: Scope) -> bool:
+def mentions_schedule(node: syntax.Expression, scope: Scope) -> bool:
+    """Whether an expression is arithmetic of schedules."""
     if isinstance(node, syntax.Binary):
         return any(
             (isinstance(side, syntax.Call) and side.name.text in scope.schedules)
-            or _mentions_schedule(side, scope)
+            or mentions_schedule(side, scope)
             for side in (node.left, node.right)
         )
     return False

@@ -58,7 +58,7 @@ def unknown_definition(
     report: Report, scope: Scope, name: syntax.Name, kind: str, known: list[str]
 ) -> None:
     """Report a use of an optimizer or schedule that does not exist."""
-    if name.text not in scope.poisoned:
+    if not scope.known_bad(name.text):
         report.error(
             "N0201",
             f"no {kind} is called `{name.text}`",

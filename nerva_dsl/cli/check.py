@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nerva_dsl import driver
+from nerva_dsl.check import Checked
 from nerva_dsl.cli.failures import describe
 from nerva_dsl.errors import Diagnostic, DiagnosticError, NervaError
 from nerva_dsl.source import Span
@@ -24,14 +25,16 @@ def check_files(files: Sequence[Path], overrides: Mapping[str, object], *, as_js
     return all(correct)
 
 
-def print_warnings(file: Path, overrides: Mapping[str, object]) -> None:
-    """Print a file's warnings, for a command that goes on with it.
+def print_warnings(file: Path, overrides: Mapping[str, object]) -> Checked:
+    """Check a file and print its warnings, for a command that goes on with it.
 
     Raises:
         DiagnosticError: the file is wrong.
     """
-    for warning in driver.check(file, overrides).warnings:
+    checked = driver.check(file, overrides)
+    for warning in checked.warnings:
         print(warning.render(), file=sys.stderr, end="\n\n")
+    return checked
 
 
 def _check_file(file: Path, overrides: Mapping[str, object], *, as_json: bool) -> bool:

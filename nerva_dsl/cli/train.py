@@ -8,6 +8,7 @@ from types import ModuleType
 
 from nerva_dsl import driver
 from nerva_dsl.cli.check import print_warnings
+from nerva_dsl.cli.copies import copies
 from nerva_dsl.cli.failures import UsageError, describe
 from nerva_dsl.cli.overrides import parse_overrides
 from nerva_dsl.cli.reporters import End, Reporter, Start, choose_reporter
@@ -100,9 +101,8 @@ def _check(request: Request) -> None:
 def _begin(request: Request) -> Prepared:
     """Compile, read the data, and make the run directory: last, so that no failure leaves one."""
     assert request.file is not None  # _check
-    text = request.file.read_bytes()
     overrides = parse_overrides(request.overrides)
-    print_warnings(request.file, overrides)
+    kept = copies(print_warnings(request.file, overrides), overrides)
     module = _compile(
         request.file, overrides, request.backend or "auto", request.target or "native"
     )
@@ -111,7 +111,7 @@ def _begin(request: Request) -> Prepared:
     data = load_data(request.data, spec, seed)
     settings = Settings(
         data=data.source,
-        overrides=overrides,
+        overrides=kept.overrides,
         seed=seed,
         epochs=spec["epochs"] if request.epochs is None else request.epochs,
         threads=request.threads,
@@ -119,7 +119,7 @@ def _begin(request: Request) -> Prepared:
         target=request.target or "native",
     )
     model = module.Model(seed=seed, threads=request.threads)
-    directory = RunDirectory.create(request.output, spec["name"], text)
+    directory = RunDirectory.create(request.output, spec["name"], kept.model, kept.files)
     run = Run(spec["name"], settings, data.fingerprint(), data.description)
     try:
         model.save(directory.weights_file)

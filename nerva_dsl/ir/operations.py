@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any, Literal, Self
 
 from nerva_dsl.ir.types import Place, Value
@@ -29,15 +30,15 @@ class Operation:
     results: tuple[Value, ...]
     origin: tuple[Place, ...]
 
-    @property
+    @cached_property
     def operands(self) -> tuple[Value, ...]:
         """The values it reads, in the order of its fields."""
         return tuple(self._read())
 
     def _read(self) -> Iterator[Value]:
-        for field in dataclasses.fields(self):
-            content = getattr(self, field.name)
-            if field.name == "results":
+        for name in _fields(type(self)):
+            content = getattr(self, name)
+            if name in ("results", "origin"):
                 continue
             if isinstance(content, Value):
                 yield content
@@ -64,9 +65,16 @@ class Operation:
             return content
 
         fields: dict[str, Any] = {
-            field.name: convert(getattr(self, field.name)) for field in dataclasses.fields(self)
+            name: content if name == "origin" else convert(content)
+            for name in _fields(type(self))
+            for content in (getattr(self, name),)
         }
         return type(self)(**fields)
+
+
+@cache
+def _fields(kind: type[Operation]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
 
 from nerva_dsl.ir.operations import (
     Bernoulli,
@@ -189,22 +191,28 @@ def _buffers(program: Program, graph: Graph) -> Iterator[str]:
     if not graph.buffers:
         return
     lives = lifetimes(graph)
-    roots = {name: root.name for name, (root, _) in views(graph).items()}
     if unknown := [str(b.value) for b in graph.buffers if b.value.name not in lives]:
         yield f"buffers of {', '.join(unknown)}, which no group stores"
         return
-    for i, one in enumerate(graph.buffers):
-        if one.offset + one.size > program.arena:
-            yield f"buffer of {one.value} ends beyond the arena"
-        for other in graph.buffers[:i]:
-            apart = one.offset + one.size <= other.offset or other.offset + other.size <= one.offset
-            first, second = lives[one.value.name], lives[other.value.name]
-            if roots.get(one.value.name) == roots.get(other.value.name, other.value.name):
-                continue
-            if roots.get(other.value.name) == one.value.name:
-                continue
-            if not apart and first[0] <= second[1] and second[0] <= first[1]:
-                yield f"{one.value} and {other.value} share memory while both are alive"
+    shown = views(graph)
+    # Those alive at a phase, by place: what is alive together lies apart, so neighbours suffice.
+    alive: list[tuple[int, int, str]] = []
+    ends: list[tuple[int, tuple[int, int, str]]] = []
+    for buffer in sorted(graph.buffers, key=lambda b: lives[b.value.name][0]):
+        place = (buffer.offset, buffer.offset + buffer.size, str(buffer.value))
+        if place[1] > program.arena:
+            yield f"buffer of {buffer.value} ends beyond the arena"
+        if buffer.value.name in shown:
+            continue
+        first, last = lives[buffer.value.name]
+        while ends and ends[0][0] < first:
+            alive.remove(heappop(ends)[1])
+        at = bisect_left(alive, place)
+        for other in alive[max(at - 1, 0) : at + 1]:
+            if other[0] < place[1] and place[0] < other[1]:
+                yield f"{buffer.value} and {other[2]} share memory while both are alive"
+        alive.insert(at, place)
+        heappush(ends, (last, place))
 
 
 def lifetimes(graph: Graph) -> dict[str, tuple[int, int]]:

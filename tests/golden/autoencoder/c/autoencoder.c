@@ -72,6 +72,9 @@ enum {
 };
 enum { VECTOR_BYTES = 64 };
 
+/* Kernels are called, not copied into their callers: a model of many layers stays small. */
+#define KERNEL static __attribute__((noinline)) void
+
 typedef real vector __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
 /* A parameter, the optimizer's state beside it and, for a sparse weight, its pattern: by rows (CSR)
@@ -411,7 +414,7 @@ static inline void update_momentum(real *weight, real g, real *v_state, real lr,
  *   autoencoder.nerva:8: input x : float32[64]
  *   autoencoder.nerva:12: scaled  = x / 16
  */
-static void gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
+KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
 {
     enum { FEATURES = 64 };
     #pragma omp for schedule(static) nowait
@@ -453,7 +456,7 @@ static void gather_div(const real *restrict data, const int64_t *order, int64_t 
  *   autoencoder.nerva:13: hidden  = relu(linear(scaled, 128))
  *   autoencoder.nerva:15: decoded = relu(linear(encoded, 128))
  */
-static void spmm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+KERNEL spmm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -476,7 +479,7 @@ static void spmm_relu(const Array *weight, const real *restrict value, const rea
 /* W x, linear, relu
  *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
  */
-static void gemm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+KERNEL gemm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t first_row = 0; first_row < weight->rows; first_row += JAM)
@@ -503,7 +506,7 @@ static void gemm_relu(const Array *weight, const real *restrict value, const rea
 /* W x, linear, sigmoid
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  */
-static void spmm_sigmoid(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_sigmoid, int count)
+KERNEL spmm_sigmoid(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_sigmoid, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -527,7 +530,7 @@ static void spmm_sigmoid(const Array *weight, const real *restrict value, const 
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  *   autoencoder.nerva:19: loss   = squared_error(image, scaled)
  */
-static void spmm_pow(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_pow, int count)
+KERNEL spmm_pow(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_pow, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -553,7 +556,7 @@ static void spmm_pow(const Array *weight, const real *restrict value, const real
 /* sum over the features
  *   autoencoder.nerva:19: loss   = squared_error(image, scaled)
  */
-static void samplewise(const real *restrict input, real *restrict to_sum, int count)
+KERNEL samplewise(const real *restrict input, real *restrict to_sum, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -578,7 +581,7 @@ static void samplewise(const real *restrict input, real *restrict to_sum, int co
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  *   autoencoder.nerva:19: loss   = squared_error(image, scaled)
  */
-static void spmm_chain(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_chain, int count)
+KERNEL spmm_chain(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_chain, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -610,7 +613,7 @@ static void spmm_chain(const Array *weight, const real *restrict value, const re
  *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
  *   autoencoder.nerva:13: hidden  = relu(linear(scaled, 128))
  */
-static void featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
+KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
@@ -629,7 +632,7 @@ static void featurewise_store(int64_t rows, const real *restrict input, real *re
  *   autoencoder.nerva:15: decoded = relu(linear(encoded, 128))
  *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
  */
-static void spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
+KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
@@ -653,7 +656,7 @@ static void spmm_transposed_relu_slope(const Array *weight, const real *restrict
  *   autoencoder.nerva:15: decoded = relu(linear(encoded, 128))
  *   autoencoder.nerva:13: hidden  = relu(linear(scaled, 128))
  */
-static void sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
+KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -667,7 +670,7 @@ static void sddmm_store(Array *weight, const real *restrict dz, const real *rest
  *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
  *   autoencoder.nerva:13: hidden  = relu(linear(scaled, 128))
  */
-static void gemm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
+KERNEL gemm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t first_row = 0; first_row < weight->columns; first_row += JAM)
@@ -693,7 +696,7 @@ static void gemm_transposed_relu_slope(const Array *weight, const real *restrict
 /* dz times transposed x at the non-zeros of W
  *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
  */
-static void gemm_gradient_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
+KERNEL gemm_gradient_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -708,7 +711,7 @@ static void gemm_gradient_store(Array *weight, const real *restrict dz, const re
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  *   autoencoder.nerva:19: loss   = squared_error(image, scaled)
  */
-static void spmm_pow_chain(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_pow, real *restrict to_chain, int count)
+KERNEL spmm_pow_chain(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_pow, real *restrict to_chain, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -744,7 +747,7 @@ static void spmm_pow_chain(const Array *weight, const real *restrict value, cons
  *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
  *   autoencoder.nerva:13: hidden  = relu(linear(scaled, 128))
  */
-static void featurewise_momentum(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
+KERNEL featurewise_momentum(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
@@ -762,7 +765,7 @@ static void featurewise_momentum(int64_t rows, real lr, real step, const real *r
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  *   autoencoder.nerva:15: decoded = relu(linear(encoded, 128))
  */
-static void sddmm_momentum(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_momentum(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -776,7 +779,7 @@ static void sddmm_momentum(Array *weight, const real *restrict dz, const real *r
 /* dz times transposed x at the non-zeros of W, update by momentum
  *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
  */
-static void gemm_gradient_momentum(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL gemm_gradient_momentum(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -790,7 +793,7 @@ static void gemm_gradient_momentum(Array *weight, const real *restrict dz, const
 /* dz times transposed x at the non-zeros of W, update by momentum
  *   autoencoder.nerva:13: hidden  = relu(linear(scaled, 128))
  */
-static void sddmm_momentum_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_momentum_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)

@@ -72,6 +72,9 @@ enum {
 };
 enum { VECTOR_BYTES = 64 };
 
+/* Kernels are called, not copied into their callers: a model of many layers stays small. */
+#define KERNEL static __attribute__((noinline)) void
+
 typedef real vector __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
 /* A parameter, the optimizer's state beside it and, for a sparse weight, its pattern: by rows (CSR)
@@ -364,7 +367,7 @@ static inline void update_nesterov(real *weight, real g, real *v_state, real lr,
  *   cifar10.nerva:7: input  x : uint8[3072]
  *   cifar10.nerva:12: scaled = normalize(x / 255, mean = [0.4914, 0.4822, 0.4465], std = [0.2470, 0.2435, 0.2616])
  */
-static void gather_normalize(const uint8_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_normalize, int count)
+KERNEL gather_normalize(const uint8_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_normalize, int count)
 {
     enum { FEATURES = 3072 };
     (void)run;
@@ -405,7 +408,7 @@ static void gather_normalize(const uint8_t *restrict data, const int64_t *order,
  *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
  *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
  */
-static void spmm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+KERNEL spmm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -428,7 +431,7 @@ static void spmm_relu(const Array *weight, const real *restrict value, const rea
 /* W x, linear
  *   cifar10.nerva:15: y  = linear(h2, 10)
  */
-static void spmm_linear(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
+KERNEL spmm_linear(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -450,7 +453,7 @@ static void spmm_linear(const Array *weight, const real *restrict value, const r
 /* the batch's samples, turned to feature-major
  *   cifar10.nerva:8: target t : class[10]
  */
-static void gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
+KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
 {
     enum { FEATURES = 1 };
     (void)run;
@@ -488,7 +491,7 @@ static void gather(const int32_t *restrict data, const int64_t *order, int64_t f
  *   cifar10.nerva:18: loss   = softmax_cross_entropy(y, t)
  *   cifar10.nerva:15: y  = linear(h2, 10)
  */
-static void samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_neg, int count)
+KERNEL samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -550,7 +553,7 @@ static void samplewise(const real *restrict input, const real *restrict input_2,
  *   cifar10.nerva:8: target t : class[10]
  *   cifar10.nerva:18: loss   = softmax_cross_entropy(y, t)
  */
-static void samplewise_2(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
+KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -600,7 +603,7 @@ static void samplewise_2(const real *restrict input, real *restrict to_mul_slope
  *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
  *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
  */
-static void featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
+KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
@@ -619,7 +622,7 @@ static void featurewise_store(int64_t rows, const real *restrict input, real *re
  *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
  *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
  */
-static void spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
+KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
@@ -643,7 +646,7 @@ static void spmm_transposed_relu_slope(const Array *weight, const real *restrict
  *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
  *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
  */
-static void sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
+KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -658,7 +661,7 @@ static void sddmm_store(Array *weight, const real *restrict dz, const real *rest
  *   cifar10.nerva:18: loss   = softmax_cross_entropy(y, t)
  *   cifar10.nerva:15: y  = linear(h2, 10)
  */
-static void samplewise_3(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
+KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -738,7 +741,7 @@ static void samplewise_3(const real *restrict input, real *restrict to_mul_slope
  *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
  *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
  */
-static void featurewise_nesterov(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
+KERNEL featurewise_nesterov(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
@@ -756,7 +759,7 @@ static void featurewise_nesterov(int64_t rows, real lr, real step, const real *r
  *   cifar10.nerva:15: y  = linear(h2, 10)
  *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
  */
-static void sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -770,7 +773,7 @@ static void sddmm_nesterov(Array *weight, const real *restrict dz, const real *r
 /* dz times transposed x at the non-zeros of W, update by nesterov
  *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
  */
-static void sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)

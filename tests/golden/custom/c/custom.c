@@ -72,6 +72,9 @@ enum {
 };
 enum { VECTOR_BYTES = 64 };
 
+/* Kernels are called, not copied into their callers: a model of many layers stays small. */
+#define KERNEL static __attribute__((noinline)) void
+
 typedef real vector __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
 /* A parameter, the optimizer's state beside it and, for a sparse weight, its pattern: by rows (CSR)
@@ -407,7 +410,7 @@ static inline void update_scaled_sgd(real *weight, real g, real *size_state, rea
  *   custom.nerva:9: input  x : float32[64]
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-static void gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
+KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
 {
     enum { FEATURES = 64 };
     #pragma omp for schedule(static) nowait
@@ -448,7 +451,7 @@ static void gather_div(const real *restrict data, const int64_t *order, int64_t 
 /* W x, linear, soft_relu
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-static void spmm_soft_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu, int count)
+KERNEL spmm_soft_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -471,7 +474,7 @@ static void spmm_soft_relu(const Array *weight, const real *restrict value, cons
 /* W x, linear, soft_relu
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  */
-static void spmm_soft_relu_2(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu, int count)
+KERNEL spmm_soft_relu_2(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -494,7 +497,7 @@ static void spmm_soft_relu_2(const Array *weight, const real *restrict value, co
 /* W x, linear
  *   custom.nerva:32: y  = linear(h2, 10, density = 1)
  */
-static void gemm_linear(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
+KERNEL gemm_linear(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t first_row = 0; first_row < weight->rows; first_row += JAM)
@@ -520,7 +523,7 @@ static void gemm_linear(const Array *weight, const real *restrict value, const r
 /* the batch's samples, turned to feature-major
  *   custom.nerva:10: target t : class[10]
  */
-static void gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
+KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
 {
     enum { FEATURES = 1 };
     (void)run;
@@ -558,7 +561,7 @@ static void gather(const int32_t *restrict data, const int64_t *order, int64_t f
  *   custom.nerva:35: loss   = smoothed(y, t, amount = 0.05)
  *   custom.nerva:32: y  = linear(h2, 10, density = 1)
  */
-static void samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_sub, int count)
+KERNEL samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_sub, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -622,7 +625,7 @@ static void samplewise(const real *restrict input, const real *restrict input_2,
 /* W x, linear, soft_relu_slope, soft_relu
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-static void spmm_soft_relu_slope_soft_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu_slope, real *restrict to_soft_relu, int count)
+KERNEL spmm_soft_relu_slope_soft_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu_slope, real *restrict to_soft_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -649,7 +652,7 @@ static void spmm_soft_relu_slope_soft_relu(const Array *weight, const real *rest
 /* W x, linear, soft_relu_slope, soft_relu
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  */
-static void spmm_soft_relu_slope_soft_relu_2(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu_slope, real *restrict to_soft_relu, int count)
+KERNEL spmm_soft_relu_slope_soft_relu_2(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu_slope, real *restrict to_soft_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -677,7 +680,7 @@ static void spmm_soft_relu_slope_soft_relu_2(const Array *weight, const real *re
  *   custom.nerva:10: target t : class[10]
  *   custom.nerva:35: loss   = smoothed(y, t, amount = 0.05)
  */
-static void samplewise_2(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_softmax, real *restrict to_total, int count)
+KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_softmax, real *restrict to_total, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -737,7 +740,7 @@ static void samplewise_2(const real *restrict input, real *restrict to_mul_slope
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-static void featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
+KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
@@ -755,7 +758,7 @@ static void featurewise_store(int64_t rows, const real *restrict input, real *re
  *   custom.nerva:32: y  = linear(h2, 10, density = 1)
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  */
-static void gemm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_chain, int count)
+KERNEL gemm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_chain, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t first_row = 0; first_row < weight->columns; first_row += JAM)
@@ -781,7 +784,7 @@ static void gemm_transposed_chain(const Array *weight, const real *restrict valu
 /* dz times transposed x at the non-zeros of W
  *   custom.nerva:32: y  = linear(h2, 10, density = 1)
  */
-static void gemm_gradient_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
+KERNEL gemm_gradient_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -796,7 +799,7 @@ static void gemm_gradient_store(Array *weight, const real *restrict dz, const re
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-static void spmm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_chain, int count)
+KERNEL spmm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_chain, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
@@ -819,7 +822,7 @@ static void spmm_transposed_chain(const Array *weight, const real *restrict valu
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-static void sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
+KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -834,7 +837,7 @@ static void sddmm_store(Array *weight, const real *restrict dz, const real *rest
  *   custom.nerva:35: loss   = smoothed(y, t, amount = 0.05)
  *   custom.nerva:32: y  = linear(h2, 10, density = 1)
  */
-static void samplewise_3(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_softmax, real *restrict to_slope, real *restrict to_sub, int count)
+KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_softmax, real *restrict to_slope, real *restrict to_sub, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -917,7 +920,7 @@ static void samplewise_3(const real *restrict input, real *restrict to_mul_slope
 /* repeat, sum over the features, slope, total
  *   custom.nerva:35: loss   = smoothed(y, t, amount = 0.05)
  */
-static void samplewise_4(const real *restrict input, const real *restrict input_2, real *restrict to_total, int count)
+KERNEL samplewise_4(const real *restrict input, const real *restrict input_2, real *restrict to_total, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -949,7 +952,7 @@ static void samplewise_4(const real *restrict input, const real *restrict input_
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-static void featurewise_scaled_sgd(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
+KERNEL featurewise_scaled_sgd(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
@@ -966,7 +969,7 @@ static void featurewise_scaled_sgd(int64_t rows, real lr, real step, const real 
 /* dz times transposed x at the non-zeros of W, update by scaled_sgd
  *   custom.nerva:32: y  = linear(h2, 10, density = 1)
  */
-static void gemm_gradient_scaled_sgd(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL gemm_gradient_scaled_sgd(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -980,7 +983,7 @@ static void gemm_gradient_scaled_sgd(Array *weight, const real *restrict dz, con
 /* dz times transposed x at the non-zeros of W, update by scaled_sgd
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  */
-static void sddmm_scaled_sgd(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_scaled_sgd(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -994,7 +997,7 @@ static void sddmm_scaled_sgd(Array *weight, const real *restrict dz, const real 
 /* dz times transposed x at the non-zeros of W, update by scaled_sgd
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-static void sddmm_scaled_sgd_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_scaled_sgd_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)

@@ -72,6 +72,9 @@ enum {
 };
 enum { VECTOR_BYTES = 64 };
 
+/* Kernels are called, not copied into their callers: a model of many layers stays small. */
+#define KERNEL static __attribute__((noinline)) void
+
 typedef real vector __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
 /* A parameter, the optimizer's state beside it and, for a sparse weight, its pattern: by rows (CSR)
@@ -363,7 +366,7 @@ static inline void update_nesterov(real *weight, real g, real *v_state, real lr,
  *   digits.nerva:8: input  x : float32[64]
  *   digits.nerva:14: h1 = relu(linear(x / 16, width, weights = he(fan_in = "sparse")))
  */
-static void gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
+KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
 {
     enum { FEATURES = 64 };
     #pragma omp for schedule(static) nowait
@@ -405,7 +408,7 @@ static void gather_div(const real *restrict data, const int64_t *order, int64_t 
  *   digits.nerva:14: h1 = relu(linear(x / 16, width, weights = he(fan_in = "sparse")))
  *   digits.nerva:15: h2 = relu(linear(h1, width // 2, weights = he(fan_in = "sparse")))
  */
-static void spmm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+KERNEL spmm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -428,7 +431,7 @@ static void spmm_relu(const Array *weight, const real *restrict value, const rea
 /* W x, linear
  *   digits.nerva:16: y  = linear(h2, 10)
  */
-static void spmm_linear(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
+KERNEL spmm_linear(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -450,7 +453,7 @@ static void spmm_linear(const Array *weight, const real *restrict value, const r
 /* the batch's samples, turned to feature-major
  *   digits.nerva:9: target t : class[10]
  */
-static void gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
+KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
 {
     enum { FEATURES = 1 };
     (void)run;
@@ -488,7 +491,7 @@ static void gather(const int32_t *restrict data, const int64_t *order, int64_t f
  *   digits.nerva:19: loss   = softmax_cross_entropy(y, t)
  *   digits.nerva:16: y  = linear(h2, 10)
  */
-static void samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_neg, int count)
+KERNEL samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -550,7 +553,7 @@ static void samplewise(const real *restrict input, const real *restrict input_2,
  *   digits.nerva:9: target t : class[10]
  *   digits.nerva:19: loss   = softmax_cross_entropy(y, t)
  */
-static void samplewise_2(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
+KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -600,7 +603,7 @@ static void samplewise_2(const real *restrict input, real *restrict to_mul_slope
  *   digits.nerva:15: h2 = relu(linear(h1, width // 2, weights = he(fan_in = "sparse")))
  *   digits.nerva:14: h1 = relu(linear(x / 16, width, weights = he(fan_in = "sparse")))
  */
-static void featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
+KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
@@ -619,7 +622,7 @@ static void featurewise_store(int64_t rows, const real *restrict input, real *re
  *   digits.nerva:15: h2 = relu(linear(h1, width // 2, weights = he(fan_in = "sparse")))
  *   digits.nerva:14: h1 = relu(linear(x / 16, width, weights = he(fan_in = "sparse")))
  */
-static void spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
+KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
@@ -643,7 +646,7 @@ static void spmm_transposed_relu_slope(const Array *weight, const real *restrict
  *   digits.nerva:15: h2 = relu(linear(h1, width // 2, weights = he(fan_in = "sparse")))
  *   digits.nerva:14: h1 = relu(linear(x / 16, width, weights = he(fan_in = "sparse")))
  */
-static void sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
+KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -658,7 +661,7 @@ static void sddmm_store(Array *weight, const real *restrict dz, const real *rest
  *   digits.nerva:19: loss   = softmax_cross_entropy(y, t)
  *   digits.nerva:16: y  = linear(h2, 10)
  */
-static void samplewise_3(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
+KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -738,7 +741,7 @@ static void samplewise_3(const real *restrict input, real *restrict to_mul_slope
  *   digits.nerva:15: h2 = relu(linear(h1, width // 2, weights = he(fan_in = "sparse")))
  *   digits.nerva:14: h1 = relu(linear(x / 16, width, weights = he(fan_in = "sparse")))
  */
-static void featurewise_nesterov(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
+KERNEL featurewise_nesterov(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
@@ -756,7 +759,7 @@ static void featurewise_nesterov(int64_t rows, real lr, real step, const real *r
  *   digits.nerva:16: y  = linear(h2, 10)
  *   digits.nerva:15: h2 = relu(linear(h1, width // 2, weights = he(fan_in = "sparse")))
  */
-static void sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -770,7 +773,7 @@ static void sddmm_nesterov(Array *weight, const real *restrict dz, const real *r
 /* dz times transposed x at the non-zeros of W, update by nesterov
  *   digits.nerva:14: h1 = relu(linear(x / 16, width, weights = he(fan_in = "sparse")))
  */
-static void sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)

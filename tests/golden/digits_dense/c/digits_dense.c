@@ -72,6 +72,9 @@ enum {
 };
 enum { VECTOR_BYTES = 64 };
 
+/* Kernels are called, not copied into their callers: a model of many layers stays small. */
+#define KERNEL static __attribute__((noinline)) void
+
 typedef real vector __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
 /* A parameter, the optimizer's state beside it and, for a sparse weight, its pattern: by rows (CSR)
@@ -390,7 +393,7 @@ static inline void update_nesterov(real *weight, real g, real *v_state, real lr,
  *   digits_dense.nerva:7: input  x : float32[64]
  *   digits_dense.nerva:10: h1 = relu(linear(x / 16, width))
  */
-static void gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
+KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
 {
     enum { FEATURES = 64 };
     #pragma omp for schedule(static) nowait
@@ -432,7 +435,7 @@ static void gather_div(const real *restrict data, const int64_t *order, int64_t 
  *   digits_dense.nerva:10: h1 = relu(linear(x / 16, width))
  *   digits_dense.nerva:11: h2 = relu(linear(h1, width // 2))
  */
-static void gemm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+KERNEL gemm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t first_row = 0; first_row < weight->rows; first_row += JAM)
@@ -459,7 +462,7 @@ static void gemm_relu(const Array *weight, const real *restrict value, const rea
 /* W x, linear
  *   digits_dense.nerva:12: y  = linear(h2, 10)
  */
-static void gemm_linear(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
+KERNEL gemm_linear(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t first_row = 0; first_row < weight->rows; first_row += JAM)
@@ -485,7 +488,7 @@ static void gemm_linear(const Array *weight, const real *restrict value, const r
 /* the batch's samples, turned to feature-major
  *   digits_dense.nerva:8: target t : class[10]
  */
-static void gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
+KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
 {
     enum { FEATURES = 1 };
     (void)run;
@@ -523,7 +526,7 @@ static void gather(const int32_t *restrict data, const int64_t *order, int64_t f
  *   digits_dense.nerva:15: loss   = softmax_cross_entropy(y, t)
  *   digits_dense.nerva:12: y  = linear(h2, 10)
  */
-static void samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_neg, int count)
+KERNEL samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -585,7 +588,7 @@ static void samplewise(const real *restrict input, const real *restrict input_2,
  *   digits_dense.nerva:8: target t : class[10]
  *   digits_dense.nerva:15: loss   = softmax_cross_entropy(y, t)
  */
-static void samplewise_2(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
+KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -635,7 +638,7 @@ static void samplewise_2(const real *restrict input, real *restrict to_mul_slope
  *   digits_dense.nerva:11: h2 = relu(linear(h1, width // 2))
  *   digits_dense.nerva:10: h1 = relu(linear(x / 16, width))
  */
-static void featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
+KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
@@ -654,7 +657,7 @@ static void featurewise_store(int64_t rows, const real *restrict input, real *re
  *   digits_dense.nerva:11: h2 = relu(linear(h1, width // 2))
  *   digits_dense.nerva:10: h1 = relu(linear(x / 16, width))
  */
-static void gemm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
+KERNEL gemm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t first_row = 0; first_row < weight->columns; first_row += JAM)
@@ -682,7 +685,7 @@ static void gemm_transposed_relu_slope(const Array *weight, const real *restrict
  *   digits_dense.nerva:11: h2 = relu(linear(h1, width // 2))
  *   digits_dense.nerva:10: h1 = relu(linear(x / 16, width))
  */
-static void gemm_gradient_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
+KERNEL gemm_gradient_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -698,7 +701,7 @@ static void gemm_gradient_store(Array *weight, const real *restrict dz, const re
  *   digits_dense.nerva:15: loss   = softmax_cross_entropy(y, t)
  *   digits_dense.nerva:12: y  = linear(h2, 10)
  */
-static void samplewise_3(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
+KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -778,7 +781,7 @@ static void samplewise_3(const real *restrict input, real *restrict to_mul_slope
  *   digits_dense.nerva:11: h2 = relu(linear(h1, width // 2))
  *   digits_dense.nerva:10: h1 = relu(linear(x / 16, width))
  */
-static void featurewise_nesterov(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
+KERNEL featurewise_nesterov(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
@@ -797,7 +800,7 @@ static void featurewise_nesterov(int64_t rows, real lr, real step, const real *r
  *   digits_dense.nerva:11: h2 = relu(linear(h1, width // 2))
  *   digits_dense.nerva:10: h1 = relu(linear(x / 16, width))
  */
-static void gemm_gradient_nesterov(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL gemm_gradient_nesterov(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)

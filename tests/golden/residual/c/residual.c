@@ -72,6 +72,9 @@ enum {
 };
 enum { VECTOR_BYTES = 64 };
 
+/* Kernels are called, not copied into their callers: a model of many layers stays small. */
+#define KERNEL static __attribute__((noinline)) void
+
 typedef real vector __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
 /* A parameter, the optimizer's state beside it and, for a sparse weight, its pattern: by rows (CSR)
@@ -365,7 +368,7 @@ static inline void update_nesterov(real *weight, real g, real *v_state, real lr,
  *   residual.nerva:8: input  x : float32[64]
  *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-static void gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
+KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
 {
     enum { FEATURES = 64 };
     #pragma omp for schedule(static) nowait
@@ -406,7 +409,7 @@ static void gather_div(const real *restrict data, const int64_t *order, int64_t 
 /* W x, linear, relu
  *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-static void spmm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+KERNEL spmm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -430,7 +433,7 @@ static void spmm_relu(const Array *weight, const real *restrict value, const rea
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  */
-static void spmm_add(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_add, int count)
+KERNEL spmm_add(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_add, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -455,7 +458,7 @@ static void spmm_add(const Array *weight, const real *restrict value, const real
 /* W x
  *   residual.nerva:16: y      = linear(block2, 10, bias = false)
  */
-static void spmm(const Array *weight, const real *restrict value, const real *restrict x, real *restrict to_sum, int count)
+KERNEL spmm(const Array *weight, const real *restrict value, const real *restrict x, real *restrict to_sum, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -475,7 +478,7 @@ static void spmm(const Array *weight, const real *restrict value, const real *re
 /* the batch's samples, turned to feature-major
  *   residual.nerva:9: target t : class[10]
  */
-static void gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
+KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
 {
     enum { FEATURES = 1 };
     (void)run;
@@ -513,7 +516,7 @@ static void gather(const int32_t *restrict data, const int64_t *order, int64_t f
  *   residual.nerva:19: loss   = softmax_cross_entropy(y, t)
  *   residual.nerva:16: y      = linear(block2, 10, bias = false)
  */
-static void samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_neg, int count)
+KERNEL samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -575,7 +578,7 @@ static void samplewise(const real *restrict input, const real *restrict input_2,
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  */
-static void spmm_relu_slope_add(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_relu_slope, real *restrict to_add, int count)
+KERNEL spmm_relu_slope_add(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_relu_slope, real *restrict to_add, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -604,7 +607,7 @@ static void spmm_relu_slope_add(const Array *weight, const real *restrict value,
  *   residual.nerva:9: target t : class[10]
  *   residual.nerva:19: loss   = softmax_cross_entropy(y, t)
  */
-static void samplewise_2(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
+KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -653,7 +656,7 @@ static void samplewise_2(const real *restrict input, real *restrict to_mul_slope
  *   residual.nerva:16: y      = linear(block2, 10, bias = false)
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  */
-static void spmm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_sum, real *restrict to_chain, int count)
+KERNEL spmm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_sum, real *restrict to_chain, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
@@ -681,7 +684,7 @@ static void spmm_transposed_chain(const Array *weight, const real *restrict valu
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-static void sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
+KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -696,7 +699,7 @@ static void sddmm_store(Array *weight, const real *restrict dz, const real *rest
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-static void featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
+KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
@@ -714,7 +717,7 @@ static void featurewise_store(int64_t rows, const real *restrict input, real *re
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  */
-static void spmm_transposed_total_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict input_2, real *restrict to_total, real *restrict to_chain, int count)
+KERNEL spmm_transposed_total_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict input_2, real *restrict to_total, real *restrict to_chain, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
@@ -742,7 +745,7 @@ static void spmm_transposed_total_chain(const Array *weight, const real *restric
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-static void spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict input_2, real *restrict to_relu_slope, int count)
+KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict input_2, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
@@ -768,7 +771,7 @@ static void spmm_transposed_relu_slope(const Array *weight, const real *restrict
  *   residual.nerva:19: loss   = softmax_cross_entropy(y, t)
  *   residual.nerva:16: y      = linear(block2, 10, bias = false)
  */
-static void samplewise_3(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
+KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -848,7 +851,7 @@ static void samplewise_3(const real *restrict input, real *restrict to_mul_slope
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  */
-static void sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -864,7 +867,7 @@ static void sddmm_nesterov(Array *weight, const real *restrict dz, const real *r
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-static void featurewise_nesterov(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
+KERNEL featurewise_nesterov(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
@@ -881,7 +884,7 @@ static void featurewise_nesterov(int64_t rows, real lr, real step, const real *r
 /* dz times transposed x at the non-zeros of W, update by nesterov
  *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-static void sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
