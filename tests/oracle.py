@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -103,20 +103,6 @@ def _lively(part: str, value: Any, rng: np.random.Generator) -> Any:
     return numbers.reshape(value.shape)
 
 
-Forward = Callable[[dict[str, torch.Tensor], torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
-
-
-def torch_reference(
-    forward: Forward, parameters: Mapping[str, Any], x: np.ndarray, t: np.ndarray | None
-) -> tuple[np.ndarray, float, dict[str, np.ndarray]]:
-    """Output, mean loss and gradients by all parameters, in double precision."""
-    tensors = tensors_of(parameters)
-    output, loss, _ = forward(tensors, torch.tensor(x, dtype=torch.float64), _target(t))
-    mean = loss.mean()
-    mean.backward()
-    return output.detach().numpy(), mean.item(), gradients_of(tensors)
-
-
 def tensors_of(parameters: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """Parameters for PyTorch, in double precision, of which gradients can be taken."""
     return {
@@ -133,32 +119,9 @@ def gradients_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
     }
 
 
-def away_from_kinks(
-    forward: Forward,
-    parameters: Mapping[str, Any],
-    x: np.ndarray,
-    t: np.ndarray | None,
-    precision: str,
-) -> np.ndarray:
-    """Which samples have no pre-activation so near a kink that rounding could decide the branch.
-
-    Exactly on the kink is allowed: there the choice of branch is defined.
-    """
-    with torch.no_grad():
-        *_, distance = forward(
-            tensors_of(parameters), torch.tensor(x, dtype=torch.float64), _target(t)
-        )
-    return np.flatnonzero(clear(distance, precision))
-
-
 def clear(distance: torch.Tensor, precision: str) -> np.ndarray:
     """Whether each sample's distances from kinks, `[n, m]`, are 0 or large enough."""
     return ((distance == 0) | (distance > KINK[precision])).all(1).numpy()
-
-
-def _target(t: np.ndarray | None) -> torch.Tensor:
-    target = torch.tensor(0) if t is None else torch.tensor(t)
-    return target.double() if target.is_floating_point() else target
 
 
 def at_pattern(gradient: np.ndarray, like: Any) -> np.ndarray:

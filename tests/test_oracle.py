@@ -28,14 +28,10 @@ from nerva_dsl.runtime.target import resolve_target
 from nerva_dsl.source import Source
 from oracle import (
     BACKENDS,
-    assert_close,
     assert_interpreter_agrees,
-    at_pattern,
-    away_from_kinks,
     compiled,
     lively,
     observe,
-    torch_reference,
 )
 from oracle import programs as ir_programs
 from together import build_together
@@ -47,36 +43,18 @@ from together import build_together
 def test_shipped_models(name, precision, backend, models):
     """Compare all three on one batch of full size and one that is short."""
     model = check(models / f"{name}.nerva", {}).model
-    twin = twins.TWINS[name]
+    twin = twins.TWINS[name].program(model)
     module = compiled(model, precision, backend)
     rng = np.random.default_rng(model.seed)
     for count in {model.batch, max(1, model.batch // 2 + 1)}:
-        for seed in range(20):
-            net = module.Model(seed=seed)
-            net.set_parameters(lively(net.parameters(), rng))
-            parameters = net.parameters()
-            x, t = twin.data(rng, 20 * count + 100)
-            kept = away_from_kinks(twin.forward, parameters, x, t, precision)[:count]
-            if len(kept) == count:
-                break
-        else:
-            pytest.fail("too few samples without a pre-activation near a kink")
-        x, t = x[kept], None if t is None else t[kept]
-        output, loss, gradients = torch_reference(twin.forward, parameters, x, t)
-        seen = observe(module.Model, net, x, t)
-        assert_close(seen.output, output, precision, "output")
-        assert_close([net.loss(x, t)], [loss], precision, "loss")
-        for weight, gradient in seen.gradients.items():
-            expected = at_pattern(gradients[weight], parameters[weight])
-            assert_close(gradient, expected, precision, f"gradient of {weight}")
-        for weight in set(parameters) - set(seen.gradients):
-            assert not gradients[weight].any(), f"{weight} has a gradient, but is not trained"
-        for stage, program in ir_programs(model, precision):
-            assert_interpreter_agrees(program, seen, precision, stage)
+        net, evaluated, trained = _batches(twin, module.Model, rng, count, precision)
+        _check_batch(
+            twin, module.Model, net, (evaluated, trained), precision, ir_programs(model, precision)
+        )
 
 
 def test_every_shipped_model_has_a_twin(models):
-    assert {path.stem for path in models.glob("*.nerva")} == set(twins.TWINS)
+    assert {path.stem for path in models.glob("*.nerva")} == set(twins.TWINS) | twins.LIBRARIES
 
 
 @dataclass(frozen=True)
@@ -140,15 +118,8 @@ def _check(variant: Variant, make: type[Model]) -> None:
     program, precision = variant.program, variant.precision
     rng = np.random.default_rng(variant.seed)
     for count in dict.fromkeys((program.batch, max(1, program.batch // 2 + 1))):
-        net, evaluated, trained = _batches(variant, make, rng, count)
-        assert_evaluates(program, net, evaluated, precision)
-        scales = assert_differentiates(program, net, trained, precision)
-        seen = observe(make, net, *trained)
-        before = None
-        for stage, ir in variant.stages:
-            if ir != before:
-                assert_interpreter_agrees(ir, seen, precision, stage, scales)
-            before = ir
+        net, *batches = _batches(program, make, rng, count, precision)
+        _check_batch(program, make, net, batches, precision, variant.stages)
     if precision == "float64":
         assert_schedules(program, make._extension.lib.nerva_learning_rate)
         net = make(seed=variant.seed)
@@ -156,14 +127,26 @@ def _check(variant: Variant, make: type[Model]) -> None:
         assert_trains(program, net, rng)
 
 
-def _batches(variant, make, rng, count):
+def _check_batch(program, make, net, batches, precision, stages):
+    evaluated, trained = batches
+    assert_evaluates(program, net, evaluated, precision)
+    scales = assert_differentiates(program, net, trained, precision)
+    seen = observe(make, net, *trained)
+    before = None
+    for stage, ir in stages:
+        if ir != before:
+            assert_interpreter_agrees(ir, seen, precision, stage, scales)
+        before = ir
+
+
+def _batches(program, make, rng, count, precision):
     """A model, and batches for evaluation and training that are away from kinks."""
     for seed in range(20):
         net = make(seed=seed)
         net.set_parameters(lively(net.parameters(), rng))
-        given = (variant.program, net, rng, count, variant.precision)
+        given = (program, net, rng, count, precision)
         try:
             return net, settled(*given, training=False), settled(*given, training=True)
         except TooNearError:
-            count = max(count * 2 // 3, 1 + variant.program.normalizes)
+            count = max(count * 2 // 3, 1 + program.normalizes)
     raise TooNearError("no model has a batch that is away from all kinks")

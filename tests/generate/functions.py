@@ -92,7 +92,7 @@ OWN = [
     Function("normal({})", F.gelu),
     Function("logistic({})", torch.sigmoid),
     Function("wavelet({})", _wavelet),
-    Function("prelu({})", lambda x, slope: F.prelu(x, slope), _at(0), ("slope",)),
+    Function("prelu({})", F.prelu, _at(0), ("slope",)),
     Function("bent({})", _bent, learned=("scale", "shift")),
     Function("bent({}, shift = -0.4)", _bent, learned=("scale", "shift")),
 ]
