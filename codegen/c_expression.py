@@ -26,18 +26,11 @@ _INFIX = {
     "or": ("||", 1),
 }
 _PREFIX = {"neg": "-", "not": "!"}
-_LIBRARY = {
-    "pow": "pow",
-    "abs": "fabs",
-    "floor": "floor",
-    "exp": "exp",
-    "expm1": "expm1",
-    "log": "log",
-    "log1p": "log1p",
-    "sqrt": "sqrt",
-    "tanh": "tanh",
-    "erf": "erf",
-}
+# The C library's. All but pow are single instructions, or two, on the processors that matter.
+_LIBRARY = {"pow": "pow", "abs": "fabs", "floor": "floor", "sqrt": "sqrt"}
+# Our own, of which a compiler can make vectors, see templates/functions.c.j2.
+VECTORIZED = ("exp", "expm1", "log", "log1p", "tanh", "erf")
+_TYPES = {"float32": "float", "float64": "double"}
 # Written once in the file where they are used, see templates/helpers.c.j2.
 _HELPERS = {"min": "minimum", "max": "maximum", "sign": "signum"}
 _UNARY, _ATOM = 7, 9
@@ -99,15 +92,26 @@ def _c(expression: Expr, precision: str) -> tuple[str, int]:
 
 
 def _function(operator: str, precision: str) -> str:
-    """The C function of an operator; single-precision ones end in f, as C's own do."""
+    """The C function of an operator: one of C's, which end in f in single precision, or our own."""
+    if operator in VECTORIZED:
+        return f"{operator}_{_TYPES[precision]}"
     name = _HELPERS.get(operator) or _LIBRARY[operator]
     return name + ("f" if precision == "float32" else "")
 
 
 def helpers(expressions: Iterable[Expr], precision: str) -> tuple[str, ...]:
     """The functions that expressions call and that C does not have, in a fixed order."""
-    used = {node.operator for e in expressions for node in walk(e) if isinstance(node, Apply)}
+    used = _operators(expressions)
     return tuple(_function(operator, precision) for operator in _HELPERS if operator in used)
+
+
+def vectorized(expressions: Iterable[Expr]) -> frozenset[str]:
+    """The operators among `VECTORIZED` that expressions apply."""
+    return frozenset(_operators(expressions).intersection(VECTORIZED))
+
+
+def _operators(expressions: Iterable[Expr]) -> set[str]:
+    return {node.operator for e in expressions for node in walk(e) if isinstance(node, Apply)}
 
 
 def _within(expression: Expr, strength: int, precision: str) -> str:

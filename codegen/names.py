@@ -13,10 +13,19 @@ volatile while asm typeof linux unix
 """
 _IN_USE = """
 real vector exp expm1 log log1p sqrt tanh erf pow fabs floor expf expm1f logf log1pf sqrtf tanhf
-erff powf fabsf floorf minimum maximum signum minimumf maximumf signumf INFINITY NAN BATCH STRIDE
-TILE LANES JAM KERNEL abs min max y0 y1 yn j0 j1 jn gamma signgam
+erff powf fabsf floorf minimum maximum signum minimumf maximumf signumf copysign copysignf memcpy
+INFINITY NAN BATCH STRIDE TILE LANES JAM KERNEL INLINED float_of_bits double_of_bits abs min
+max y0 y1 yn j0 j1 jn gamma signgam
 """
-RESERVED = frozenset(_KEYWORDS.split()) | frozenset(_IN_USE.split())
+_FUNCTIONS = frozenset(
+    f"{name}_{real}"
+    for name in (
+        *("exp", "expm1", "log", "log1p", "tanh", "erf", "exp_parts", "log_parts", "significand"),
+        *("multiply_add", "bits_of"),
+    )
+    for real in ("float", "double")
+)
+RESERVED = _FUNCTIONS | frozenset(_KEYWORDS.split()) | frozenset(_IN_USE.split())
 
 
 def word(name: str) -> str:

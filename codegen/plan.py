@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nerva_dsl.codegen.vector_math import Functions
 from nerva_dsl.passes.layout import Tiling
 
 
@@ -267,6 +268,7 @@ class Plan:
         kernels: each once.
         entries: the graphs.
         helpers: small functions that the model's expressions call; single-precision ones end in f.
+        functions: mathematical functions that they call.
         templates: the templates in use.
         schedule: the learning rate, over `epoch`, `epochs` and `step`, in double precision.
         watches: what is searched when the loss is not finite.
@@ -289,6 +291,7 @@ class Plan:
     kernels: tuple[Kernel, ...]
     entries: tuple[Entry, ...]
     helpers: tuple[str, ...]
+    functions: tuple[Functions, ...]
     templates: frozenset[str]
     schedule: str
     watches: tuple[Watch, ...]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from nerva_dsl.codegen.bodies import Memory
-from nerva_dsl.codegen.c_expression import c_expression, helpers, number
+from nerva_dsl.codegen.c_expression import c_expression, helpers, number, vectorized
 from nerva_dsl.codegen.kernels import Context, make_kernel
 from nerva_dsl.codegen.names import Names
 from nerva_dsl.codegen.plan import (
@@ -22,6 +22,7 @@ from nerva_dsl.codegen.plan import (
     Watch,
 )
 from nerva_dsl.codegen.updates import update_function
+from nerva_dsl.codegen.vector_math import functions
 from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct
 from nerva_dsl.ir.patterns import each_operation, patterns
 from nerva_dsl.ir.program import Graph, Program
@@ -76,6 +77,10 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
         entries.append(_entry(program, graph, context, library))
     kernels = library.named()
     expressions = [*_map_expressions(program), *_rule_expressions(program)]
+    operators = {"float64": vectorized([program.schedule])}  # the schedule's precision
+    operators[program.precision] = vectorized(expressions) | operators.get(
+        program.precision, frozenset()
+    )
     predict = program.graph("predict")
     (output,) = (value for name, value in predict.results if name == "output")
     return Plan(
@@ -103,6 +108,7 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
                 (*helpers(expressions, program.precision), *helpers([program.schedule], "float64"))
             )
         ),
+        functions=functions(operators),
         templates=frozenset(kernel.template for kernel in kernels),
         schedule=c_expression(program.schedule, "float64"),
         watches=_watches(program),

@@ -95,7 +95,8 @@ def _write(draft: _Draft, between: dict[str, Map], stored: set[str], body: Body)
                 start.append(f"for (int lane = 0; lane < LANES; lane++) {name}[lane] = {first};")
                 value = body.read(x)
                 if kind == "max":
-                    after.append(f"if ({value} > {name}[lane]) {name}[lane] = {value};")
+                    greater = f"{value} > {name}[lane] ? {value} : {name}[lane]"
+                    after.append(f"{name}[lane] = {greater};")
                 else:
                     after.append(f"{name}[lane] += {value};")
                 body.keep(result, f"{name}[lane]")

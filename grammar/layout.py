@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from lark import Token
 
-from nerva_dsl.source import Source, Span
+from nerva_dsl.source import Span
 
 MAX_NESTING = 256
 
@@ -48,10 +48,11 @@ class Lexeme(Token):
     span: Span
 
     @classmethod
-    def of(cls, token: Token, source: Source) -> Lexeme:
-        """A token of Lark's lexer, with its place in the source."""
-        lexeme = cls(token.type, str(token))
-        lexeme.span = Span(source, token.start_pos or 0, token.end_pos or 0)
+    def of(cls, kind: str, text: str, span: Span) -> Lexeme:
+        """A token of a terminal, with its place."""
+        # Without Lark's constructor, which sorts out ways to call it and takes half of the time.
+        lexeme = str.__new__(cls, text)
+        lexeme.type, lexeme.value, lexeme.span = kind, text, span
         return lexeme
 
 

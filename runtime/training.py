@@ -122,7 +122,7 @@ class Outcome:
     """
 
     interrupted: int | None
-    metrics: dict[str, float]
+    metrics: dict[str, Any]
 
 
 def train(
@@ -149,7 +149,7 @@ def train(
         OSError: the run cannot be written.
     """
     interrupted: int | None = None
-    metrics: dict[str, float] = {}
+    metrics: dict[str, Any] = {}
     try:
         model.fit(
             data.X_train,

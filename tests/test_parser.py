@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nerva_dsl import syntax
 from nerva_dsl.check import check_source, read_source
 from nerva_dsl.errors import DiagnosticError
-from nerva_dsl.grammar.parser import parse, parse_all, parse_expression
+from nerva_dsl.grammar.parser import _lark, _tokens, parse, parse_all, parse_expression
 from nerva_dsl.source import Source
 
 ROOT = Path(__file__).parents[1]
@@ -281,3 +281,35 @@ def attempt(text):
     except DiagnosticError as error:
         assert error.diagnostics
         assert str(error)
+
+
+# -------------------------------------------------------------------------------------- tokens
+
+PIECES = st.sampled_from(
+    [
+        *("if", "ifx", "in", "1", "1.", "1.5e3", "1e", "1..2", ".5", "1.x", "007", "1_000"),
+        *("a_b", "é日", "model", "layer", "learn", '"s"', '"open', "#", "c\n", "\n", "\t", " "),
+        *("-", "--", "//", "/", "^", "==", "=", "<=", "..", ".", "(", ")", "[", "]", "{", "}"),
+        *(";", ":", ",", "$", "\r", "\x00", "@"),
+    ]
+)
+
+
+def assert_tokens_are_larks(text):
+    state = _lark().parse_interactive(text, start="statement")
+    expected = list(state.lexer_thread.lex(state.parser_state))
+    found = _tokens(Source("f", text))
+    assert [(t.type, str(t), t.span.start, t.span.end) for t in found] == [
+        (t.type, str(t), t.start_pos, t.end_pos) for t in expected
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("**/*.nerva")), ids=lambda path: path.stem)
+def test_the_tokens_of_files_are_those_of_larks_lexer(path):
+    assert_tokens_are_larks(path.read_text(encoding="utf-8", errors="replace"))
+
+
+@given(st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=20))
+@settings(max_examples=300, deadline=None)
+def test_the_tokens_of_any_text_are_those_of_larks_lexer(text):
+    assert_tokens_are_larks(text)

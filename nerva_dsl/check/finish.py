@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nerva_dsl import model
-from nerva_dsl.check.graph import reachable, with_slope
+from nerva_dsl.check.graph import reaching, with_slope
 from nerva_dsl.check.report import Report
 from nerva_dsl.check.settings import Training
 from nerva_dsl.check.terms import Symbol
@@ -16,9 +16,9 @@ _TRAINED = (model.Linear, model.BatchNorm, model.Learned)
 
 def check_learning(report: Report, loss: model.Value) -> None:
     """Report a loss that no parameter can make smaller."""
-    if any(isinstance(value, _TRAINED) for value in reachable([loss], with_slope)):
+    if any(isinstance(value, _TRAINED) for value in reaching([loss], with_slope)):
         return
-    if any(isinstance(value, _TRAINED) for value in reachable([loss])):
+    if any(isinstance(value, _TRAINED) for value in reaching([loss])):
         message = "the loss has the same value for all near weights"
         help_ = "`sign`, `floor` and comparisons have no slope: use smooth functions"
     else:

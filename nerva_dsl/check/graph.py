@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -163,7 +164,7 @@ def with_operands(value: model.Value, done: dict[model.Value, model.Value]) -> m
     """The same value computed from other ones; itself if they are the same."""
     old = operands(value)
     new = tuple(done[operand] for operand in old)
-    if all(a is b for a, b in zip(old, new, strict=True)):
+    if all(map(operator.is_, old, new)):
         return value
     match value:
         case model.Elementwise():
@@ -191,11 +192,19 @@ def reachable(
     read: Callable[[model.Value], tuple[model.Value, ...]] = operands,
 ) -> set[model.Value]:
     """The values that some values are computed from, these included."""
+    return set(reaching(roots, read))
+
+
+def reaching(
+    roots: list[model.Value],
+    read: Callable[[model.Value], tuple[model.Value, ...]] = operands,
+) -> Iterator[model.Value]:
+    """The same one after the other, for those who may not need all."""
     found: set[model.Value] = set()
     stack = list(roots)
     while stack:
         value = stack.pop()
         if value not in found:
             found.add(value)
+            yield value
             stack.extend(read(value))
-    return found

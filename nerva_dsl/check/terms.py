@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
 
-from nerva_dsl.scalar import Expr, is_truth, walk
+from nerva_dsl.scalar import Apply, Expr, is_truth, walk
 from nerva_dsl.source import Span
 
 Constant = int | float | bool | str | tuple["Constant", ...]
@@ -86,10 +86,15 @@ def describe(term: Term) -> str:
 
 def measure(expression: Expr) -> tuple[int, int]:
     """Size, counting shared parts every time they are used, and depth of an expression."""
+    if not isinstance(expression, Apply):
+        return 1, 1
     measures: dict[int, tuple[int, int]] = {}
     for node in walk(expression):
-        parts = [measures[id(part)] for part in getattr(node, "arguments", ())]
-        size = 1 + sum(size for size, _ in parts)
-        depth = 1 + max((depth for _, depth in parts), default=0)
-        measures[id(node)] = (size, depth)
+        size, depth = 1, 0
+        if isinstance(node, Apply):
+            for part in node.arguments:
+                inner_size, inner_depth = measures[id(part)]
+                size += inner_size
+                depth = max(depth, inner_depth)
+        measures[id(node)] = (size, depth + 1)
     return measures[id(expression)]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from nerva_dsl.cli.measures import confusion_table, plain
 from nerva_dsl.cli.reporters import print_json
 from nerva_dsl.cli.train import compile_run, load_model
 from nerva_dsl.errors import NervaError
@@ -36,11 +37,16 @@ def evaluate_run(path: Path, data_spec: str | None, threads: int | None, *, as_j
     result = model.evaluate(data.X_test, data.t_test)
     if as_json:
         line = {"run": str(path), "data": data.source, "epoch": model.epoch}
-        print_json({**line, "samples": len(data.X_test), **result})
+        values = {name: plain(value) for name, value in result.items()}
+        print_json({**line, "samples": len(data.X_test), **values})
         return
     print(f"{module.SPEC['name']} after {model.epoch} epochs, {len(data.X_test):,} test samples")
     for name, value in result.items():
-        print(f"{name} {value:.6g}")
+        if isinstance(value, np.ndarray):
+            print(f"{name}: labels in rows, classes taken for them in columns")
+            print(confusion_table(value))
+        else:
+            print(f"{name} {value:.6g}")
 
 
 def predict_file(path: Path, samples_file: Path, output: Path, threads: int | None) -> None:

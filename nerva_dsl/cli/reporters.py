@@ -62,6 +62,7 @@ class End:
         run: the run directory.
         loss: on the test samples; None if it was interrupted.
         accuracy: on them; None also for a model without classes.
+        metrics: on them, the file's; those that are tables as lists of rows.
     """
 
     status: str
@@ -70,6 +71,7 @@ class End:
     run: str
     loss: float | None
     accuracy: float | None
+    metrics: Mapping[str, Any]
 
 
 class Reporter(Protocol):
@@ -120,7 +122,7 @@ class JsonReporter:
 
     def end(self, end: End) -> None:
         """The event `end`."""
-        print_json({"event": "end", **asdict(end)})
+        print_json({"event": "end", **asdict(end), "metrics": dict(end.metrics)})
 
     def error(self, status: int, message: str) -> None:
         """The event `error`."""
@@ -281,6 +283,8 @@ def closing(end: End) -> str:
             f"interrupted in epoch {end.epoch + 1} of {end.epochs}; saved in {end.run}\n"
             f"go on with: nervac train --resume {end.run}"
         )
-    if end.accuracy is not None:
-        return f"test accuracy {end.accuracy:.4f} after {end.epoch} epochs, in {end.run}"
-    return f"test loss {end.loss:.6g} after {end.epoch} epochs, in {end.run}"
+    result = f"loss {end.loss:.6g}" if end.accuracy is None else f"accuracy {end.accuracy:.4f}"
+    others = [
+        f", {name} {value:.4g}" for name, value in end.metrics.items() if isinstance(value, float)
+    ]
+    return f"test {result}{''.join(others)} after {end.epoch} epochs, in {end.run}"

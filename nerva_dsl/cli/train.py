@@ -10,6 +10,7 @@ from nerva_dsl import driver
 from nerva_dsl.cli.check import print_warnings
 from nerva_dsl.cli.copies import copies
 from nerva_dsl.cli.failures import UsageError, describe
+from nerva_dsl.cli.measures import plain
 from nerva_dsl.cli.overrides import parse_overrides
 from nerva_dsl.cli.reporters import End, Reporter, Start, choose_reporter
 from nerva_dsl.runtime.data import DataSet, load_data
@@ -207,6 +208,11 @@ def _train(prepared: Prepared, reporter: Reporter) -> int:
                     run=str(directory.path),
                     loss=outcome.metrics.get("loss"),
                     accuracy=outcome.metrics.get("accuracy"),
+                    metrics={
+                        name: plain(value)
+                        for name, value in outcome.metrics.items()
+                        if name not in ("loss", "accuracy")
+                    },
                 )
             )
     return 0 if outcome.interrupted is None else 128 + outcome.interrupted

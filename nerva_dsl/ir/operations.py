@@ -8,10 +8,9 @@ carries the places in the source that it came from. Adding one means: a class he
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from nerva_dsl.ir.types import Place, Value
@@ -36,7 +35,7 @@ class Operation:
         return tuple(self._read())
 
     def _read(self) -> Iterator[Value]:
-        for name in _fields(type(self)):
+        for name in self.__dataclass_fields__:
             content = getattr(self, name)
             if name in ("results", "origin"):
                 continue
@@ -66,15 +65,10 @@ class Operation:
 
         fields: dict[str, Any] = {
             name: content if name == "origin" else convert(content)
-            for name in _fields(type(self))
+            for name in self.__dataclass_fields__
             for content in (getattr(self, name),)
         }
         return type(self)(**fields)
-
-
-@cache
-def _fields(kind: type[Operation]) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 @dataclass(frozen=True)
