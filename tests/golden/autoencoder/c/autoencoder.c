@@ -313,6 +313,73 @@ static void report_input(Run *run, int64_t row, const real *sample, int64_t bloc
     }
 }
 
+/* Mathematical functions of one number. They have no branches and call nothing, so that the compiler
+ * makes vectors of a loop that calls them, on any processor.
+ *
+ * Infinities and NaN are treated as by the C library. Results that would be subnormal are zero in
+ * exp; log takes subnormal arguments for zero; for the others a subnormal is at most flushed.
+ *
+ * Every product that is added to something is written as a multiply_add, and no result ends in a
+ * product that is not exact. Otherwise the compiler would be free to fuse it in one copy of a loop
+ * and not in another, and results would depend on the position. Bounds of errors are stated in units
+ * in the last place (ulp), with and without fused multiplication. */
+#define INLINED static inline __attribute__((always_inline))
+
+/* a b + c, rounded once where the processor does so. */
+INLINED float multiply_add_float(float a, float b, float c)
+{
+#if defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA)
+    return __builtin_fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+INLINED uint32_t bits_of_float(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+INLINED float float_of_bits(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* e^x = 2^k (1 + p) with k = round(x / ln 2): returns p, between sqrt(1/2) - 1 and sqrt(2) - 1, and
+ * k as an addend to the exponent of a word. With r = x - k ln 2, p = r + r^2 q(r). */
+INLINED float exp_parts_float(float x, uint32_t *power)
+{
+    const float shifted = multiply_add_float(x, 1.442695f, 12582912.0f);
+    const float k = shifted - 12582912.0f;
+    const float r = multiply_add_float(k, 0.00021219444f, multiply_add_float(k, -0.6933594f, x));
+    float q = 0.0013946452f;
+    q = multiply_add_float(q, r, 0.008366584f);
+    q = multiply_add_float(q, r, 0.04166628f);
+    q = multiply_add_float(q, r, 0.16666543f);
+    q = multiply_add_float(q, r, 0.5f);
+
+    *power = bits_of_float(shifted) << 23;
+    return multiply_add_float(r * r, q, r);
+}
+
+/* |tanh(x)| = -(e^y - 1) / (e^y + 1) with y = -2 |x|, so that nothing is cancelled where y is not
+ * small; 2.0 ulp. */
+INLINED float tanh_float(float x)
+{
+    const float y = -2 * fabsf(x);
+    const float bounded = y < -18.0f ? -18.0f : y;
+    uint32_t power;
+    const float p = exp_parts_float(bounded, &power);
+    const float scale = float_of_bits(power + 0x3f800000u);
+    const float above = multiply_add_float(scale, p, scale - 1);
+    const float below = multiply_add_float(scale, p, scale + 1);
+    return copysignf(above / below, x);
+}
+
 /* sum = Σ value[q] · x[index[q], :] over the non-zeros of a row, for one tile of samples. The sums
  * stay in registers; they are added up in the order of the non-zeros. */
 static inline void sparse_tile(const real *value, const int32_t *index, int64_t begin, int64_t end,
@@ -520,7 +587,7 @@ KERNEL spmm_sigmoid(const Array *weight, const real *restrict value, const real 
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
-                const real sigmoid_value = 0.5f * (1.0f + tanhf(0.5f * linear_value));
+                const real sigmoid_value = 0.5f * (1.0f + tanh_float(0.5f * linear_value));
                 to_sigmoid_row[column] = column < live ? sigmoid_value : 0;
             }
         }
@@ -545,7 +612,7 @@ KERNEL spmm_pow(const Array *weight, const real *restrict value, const real *res
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
-                const real sigmoid_value = 0.5f * (1.0f + tanhf(0.5f * linear_value));
+                const real sigmoid_value = 0.5f * (1.0f + tanh_float(0.5f * linear_value));
                 const real sub_1 = sigmoid_value - input_row[column];
                 const real pow_value = sub_1 * sub_1;
                 to_pow_row[column] = column < live ? pow_value : 0;
@@ -564,12 +631,14 @@ KERNEL samplewise(const real *restrict input, real *restrict to_sum, int count)
         for (int lane = 0; lane < LANES; lane++) sum_of[lane] = 0;
         for (int64_t row = 0; row < 64; row++) {
             const real *const input_row = input + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 sum_of[lane] += input_row[lane];
             }
         }
         {
             real *const to_sum_row = to_sum + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 to_sum_row[lane] = start + lane < count ? sum_of[lane] : 0;
             }
@@ -597,7 +666,7 @@ KERNEL spmm_chain(const Array *weight, const real *restrict value, const real *r
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
-                const real tanh_1 = tanhf(0.5f * linear_value);
+                const real tanh_1 = tanh_float(0.5f * linear_value);
                 const real sigmoid_slope_value = 0.25f * (1.0f - tanh_1 * tanh_1);
                 const real sigmoid_value = 0.5f * (1.0f + tanh_1);
                 const real pow_slope_value = 1.0f / samples * (2.0f * (sigmoid_value - input_row[column]));
@@ -728,7 +797,7 @@ KERNEL spmm_pow_chain(const Array *weight, const real *restrict value, const rea
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
-                const real tanh_1 = tanhf(0.5f * linear_value);
+                const real tanh_1 = tanh_float(0.5f * linear_value);
                 const real sigmoid_slope_value = 0.25f * (1.0f - tanh_1 * tanh_1);
                 const real sigmoid_value = 0.5f * (1.0f + tanh_1);
                 const real sub_1 = sigmoid_value - input_row[column];

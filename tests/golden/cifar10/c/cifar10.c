@@ -292,6 +292,104 @@ static void restore_subnormals(unsigned long before)
 #endif
 }
 
+/* Mathematical functions of one number. They have no branches and call nothing, so that the compiler
+ * makes vectors of a loop that calls them, on any processor.
+ *
+ * Infinities and NaN are treated as by the C library. Results that would be subnormal are zero in
+ * exp; log takes subnormal arguments for zero; for the others a subnormal is at most flushed.
+ *
+ * Every product that is added to something is written as a multiply_add, and no result ends in a
+ * product that is not exact. Otherwise the compiler would be free to fuse it in one copy of a loop
+ * and not in another, and results would depend on the position. Bounds of errors are stated in units
+ * in the last place (ulp), with and without fused multiplication. */
+#define INLINED static inline __attribute__((always_inline))
+
+/* a b + c, rounded once where the processor does so. */
+INLINED float multiply_add_float(float a, float b, float c)
+{
+#if defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA)
+    return __builtin_fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+INLINED uint32_t bits_of_float(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+INLINED float float_of_bits(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* e^x = 2^k (1 + p) with k = round(x / ln 2): returns p, between sqrt(1/2) - 1 and sqrt(2) - 1, and
+ * k as an addend to the exponent of a word. With r = x - k ln 2, p = r + r^2 q(r). */
+INLINED float exp_parts_float(float x, uint32_t *power)
+{
+    const float shifted = multiply_add_float(x, 1.442695f, 12582912.0f);
+    const float k = shifted - 12582912.0f;
+    const float r = multiply_add_float(k, 0.00021219444f, multiply_add_float(k, -0.6933594f, x));
+    float q = 0.0013946452f;
+    q = multiply_add_float(q, r, 0.008366584f);
+    q = multiply_add_float(q, r, 0.04166628f);
+    q = multiply_add_float(q, r, 0.16666543f);
+    q = multiply_add_float(q, r, 0.5f);
+
+    *power = bits_of_float(shifted) << 23;
+    return multiply_add_float(r * r, q, r);
+}
+
+/* e^x; 1.0 ulp. */
+INLINED float exp_float(float x)
+{
+    uint32_t power;
+    const float p = exp_parts_float(x, &power);
+    const float y = float_of_bits(bits_of_float(1 + p) + power);
+    const float high = x <= 88.72283f ? y : x + INFINITY;
+    return x < -87.33654f ? 0 : high;
+}
+
+/* x = 2^k m with m between sqrt(1/2) and sqrt(2): returns m, and k. */
+INLINED float significand_float(float x, float *k)
+{
+    const uint32_t moved = bits_of_float(x) + 0x4afb0du;
+    *k = float_of_bits((moved >> 23) | 0x4b000000u) - 8388735.0f;
+    return float_of_bits((moved & 0x7fffffu) + 0x3f3504f3u);
+}
+
+/* k ln 2 + log(1 + h), as k ln 2 + h - (h^2 / 2 - s (h^2 / 2 + s^2 q(s^2))) with s = h / (2 + h), the
+ * arrangement of log in FreeBSD's msun (1993). */
+INLINED float log_parts_float(float h, float k)
+{
+    const float s = h / (2 + h);
+    const float square = s * s;
+    float q = 0.29871997f;
+    q = multiply_add_float(q, square, 0.39977533f);
+    q = multiply_add_float(q, square, 0.66666776f);
+
+    const float half = 0.5f * h;
+    const float sum = multiply_add_float(square, q, half * h);
+    const float low = multiply_add_float(s, sum, k * -0.00021219444f);
+    return multiply_add_float(k, 0.6933594f, h - multiply_add_float(half, h, -low));
+}
+
+/* log(x); 1.0 ulp. */
+INLINED float log_float(float x)
+{
+    float k;
+    const float m = significand_float(x, &k);
+    const float y = log_parts_float(m - 1, k);
+    const float inside = x <= 3.4028235e+38f ? y : x + INFINITY;
+    const float outside = x > -1.1754944e-38f ? -INFINITY : NAN;
+    return x < 1.1754944e-38f ? outside : inside;
+}
+
 static const real scaled_mean[] = { 0.4914f, 0.4822f, 0.4465f };
 static const real scaled_std[] = { 0.247f, 0.2435f, 0.2616f };
 
@@ -499,8 +597,9 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
         for (int lane = 0; lane < LANES; lane++) max_of[lane] = -INFINITY;
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_row = input + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                if (input_row[lane] > max_of[lane]) max_of[lane] = input_row[lane];
+                max_of[lane] = input_row[lane] > max_of[lane] ? input_row[lane] : max_of[lane];
             }
         }
         real sum_of[LANES];
@@ -509,19 +608,21 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
         for (int lane = 0; lane < LANES; lane++) max_of_2[lane] = -INFINITY;
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_row_2 = input + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real exp_value = expf(input_row_2[lane] - max_of[lane]);
+                const real exp_value = exp_float(input_row_2[lane] - max_of[lane]);
                 const real position_value = input_row_2[lane] == max_of[lane] ? -(real)row : -10.0f;
                 sum_of[lane] += exp_value;
-                if (position_value > max_of_2[lane]) max_of_2[lane] = position_value;
+                max_of_2[lane] = position_value > max_of_2[lane] ? position_value : max_of_2[lane];
             }
         }
         real log_of[LANES];
         {
             const real *const input_2_row = input_2 + start;
             real *const to_hit_row = to_hit + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real log_value = logf(sum_of[lane]);
+                const real log_value = log_float(sum_of[lane]);
                 const real hit_value = -max_of_2[lane] == input_2_row[lane] ? 1.0f : 0.0f;
                 log_of[lane] = log_value;
                 to_hit_row[lane] = start + lane < count ? hit_value : 0;
@@ -532,6 +633,7 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_2_row_2 = input_2 + start;
             const real *const input_row_3 = input + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_2_row_2[lane] == (real)row ? 1.0f : 0.0f;
                 const real log_softmax_value = input_row_3[lane] - max_of[lane] - log_of[lane];
@@ -541,6 +643,7 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
         }
         {
             real *const to_neg_row = to_neg + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real neg_value = -sum_of_2[lane];
                 to_neg_row[lane] = start + lane < count ? neg_value : 0;
@@ -566,12 +669,13 @@ KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, con
             const real samples = (real)count;
             real *const to_mul_slope_row = to_mul_slope + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_row[lane] == (real)row ? 1.0f : 0.0f;
                 const real mul_slope_value = -(1.0f / samples * onehot_value);
                 to_mul_slope_row[lane] = start + lane < count ? mul_slope_value : 0;
                 sum_of[lane] += mul_slope_value;
-                if (input_2_row[lane] > max_of[lane]) max_of[lane] = input_2_row[lane];
+                max_of[lane] = input_2_row[lane] > max_of[lane] ? input_2_row[lane] : max_of[lane];
             }
         }
         real sum_of_2[LANES];
@@ -579,8 +683,9 @@ KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, con
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_2_row_2 = input_2 + row * STRIDE + start;
             real *const to_exp_row = to_exp + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real exp_value = expf(input_2_row_2[lane] - max_of[lane]);
+                const real exp_value = exp_float(input_2_row_2[lane] - max_of[lane]);
                 to_exp_row[lane] = start + lane < count ? exp_value : 0;
                 sum_of_2[lane] += exp_value;
             }
@@ -589,6 +694,7 @@ KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, con
             const real *const to_exp_row_2 = to_exp + row * STRIDE + start;
             const real *const to_mul_slope_row_2 = to_mul_slope + row * STRIDE + start;
             real *const to_slope_row = to_slope + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real softmax_value = to_exp_row_2[lane] / sum_of_2[lane];
                 const real slope_value = to_mul_slope_row_2[lane] - softmax_value * sum_of[lane];
@@ -674,12 +780,13 @@ KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, con
             const real samples = (real)count;
             real *const to_mul_slope_row = to_mul_slope + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_row[lane] == (real)row ? 1.0f : 0.0f;
                 const real mul_slope_value = -(1.0f / samples * onehot_value);
                 to_mul_slope_row[lane] = start + lane < count ? mul_slope_value : 0;
                 sum_of[lane] += mul_slope_value;
-                if (input_2_row[lane] > max_of[lane]) max_of[lane] = input_2_row[lane];
+                max_of[lane] = input_2_row[lane] > max_of[lane] ? input_2_row[lane] : max_of[lane];
             }
         }
         real sum_of_2[LANES];
@@ -689,20 +796,22 @@ KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, con
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_2_row_2 = input_2 + row * STRIDE + start;
             real *const to_exp_row = to_exp + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real exp_value = expf(input_2_row_2[lane] - max_of[lane]);
+                const real exp_value = exp_float(input_2_row_2[lane] - max_of[lane]);
                 const real position_value = input_2_row_2[lane] == max_of[lane] ? -(real)row : -10.0f;
                 to_exp_row[lane] = start + lane < count ? exp_value : 0;
                 sum_of_2[lane] += exp_value;
-                if (position_value > max_of_2[lane]) max_of_2[lane] = position_value;
+                max_of_2[lane] = position_value > max_of_2[lane] ? position_value : max_of_2[lane];
             }
         }
         real log_of[LANES];
         {
             const real *const input_row_2 = input + start;
             real *const to_hit_row = to_hit + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real log_value = logf(sum_of_2[lane]);
+                const real log_value = log_float(sum_of_2[lane]);
                 const real hit_value = -max_of_2[lane] == input_row_2[lane] ? 1.0f : 0.0f;
                 log_of[lane] = log_value;
                 to_hit_row[lane] = start + lane < count ? hit_value : 0;
@@ -716,6 +825,7 @@ KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, con
             const real *const to_exp_row_2 = to_exp + row * STRIDE + start;
             const real *const to_mul_slope_row_2 = to_mul_slope + row * STRIDE + start;
             real *const to_slope_row = to_slope + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value_2 = input_row_3[lane] == (real)row ? 1.0f : 0.0f;
                 const real log_softmax_value = input_2_row_3[lane] - max_of[lane] - log_of[lane];
@@ -728,6 +838,7 @@ KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, con
         }
         {
             real *const to_neg_row = to_neg + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real neg_value = -sum_of_3[lane];
                 to_neg_row[lane] = start + lane < count ? neg_value : 0;

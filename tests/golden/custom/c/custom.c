@@ -309,6 +309,116 @@ static void report_input(Run *run, int64_t row, const real *sample, int64_t bloc
     }
 }
 
+/* Mathematical functions of one number. They have no branches and call nothing, so that the compiler
+ * makes vectors of a loop that calls them, on any processor.
+ *
+ * Infinities and NaN are treated as by the C library. Results that would be subnormal are zero in
+ * exp; log takes subnormal arguments for zero; for the others a subnormal is at most flushed.
+ *
+ * Every product that is added to something is written as a multiply_add, and no result ends in a
+ * product that is not exact. Otherwise the compiler would be free to fuse it in one copy of a loop
+ * and not in another, and results would depend on the position. Bounds of errors are stated in units
+ * in the last place (ulp), with and without fused multiplication. */
+#define INLINED static inline __attribute__((always_inline))
+
+/* a b + c, rounded once where the processor does so. */
+INLINED float multiply_add_float(float a, float b, float c)
+{
+#if defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA)
+    return __builtin_fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+INLINED uint32_t bits_of_float(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+INLINED float float_of_bits(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* e^x = 2^k (1 + p) with k = round(x / ln 2): returns p, between sqrt(1/2) - 1 and sqrt(2) - 1, and
+ * k as an addend to the exponent of a word. With r = x - k ln 2, p = r + r^2 q(r). */
+INLINED float exp_parts_float(float x, uint32_t *power)
+{
+    const float shifted = multiply_add_float(x, 1.442695f, 12582912.0f);
+    const float k = shifted - 12582912.0f;
+    const float r = multiply_add_float(k, 0.00021219444f, multiply_add_float(k, -0.6933594f, x));
+    float q = 0.0013946452f;
+    q = multiply_add_float(q, r, 0.008366584f);
+    q = multiply_add_float(q, r, 0.04166628f);
+    q = multiply_add_float(q, r, 0.16666543f);
+    q = multiply_add_float(q, r, 0.5f);
+
+    *power = bits_of_float(shifted) << 23;
+    return multiply_add_float(r * r, q, r);
+}
+
+/* e^x; 1.0 ulp. */
+INLINED float exp_float(float x)
+{
+    uint32_t power;
+    const float p = exp_parts_float(x, &power);
+    const float y = float_of_bits(bits_of_float(1 + p) + power);
+    const float high = x <= 88.72283f ? y : x + INFINITY;
+    return x < -87.33654f ? 0 : high;
+}
+
+/* e^x - 1 = 2 (2^(k-1) p + 2^(k-1) - 1/2); 2.0 ulp. */
+INLINED float expm1_float(float x)
+{
+    const float bounded = x < -18.0f ? -18.0f : x;
+    uint32_t power;
+    const float p = exp_parts_float(bounded, &power);
+    const float half_scale = float_of_bits(power + 0x3f000000u);
+    const float y = 2 * multiply_add_float(half_scale, p, half_scale - 0.5f);
+    /* The sign is that of x even where the sum of zeros has lost it. */
+    return x <= 88.72283f ? copysignf(y, x) : x + INFINITY;
+}
+
+/* x = 2^k m with m between sqrt(1/2) and sqrt(2): returns m, and k. */
+INLINED float significand_float(float x, float *k)
+{
+    const uint32_t moved = bits_of_float(x) + 0x4afb0du;
+    *k = float_of_bits((moved >> 23) | 0x4b000000u) - 8388735.0f;
+    return float_of_bits((moved & 0x7fffffu) + 0x3f3504f3u);
+}
+
+/* k ln 2 + log(1 + h), as k ln 2 + h - (h^2 / 2 - s (h^2 / 2 + s^2 q(s^2))) with s = h / (2 + h), the
+ * arrangement of log in FreeBSD's msun (1993). */
+INLINED float log_parts_float(float h, float k)
+{
+    const float s = h / (2 + h);
+    const float square = s * s;
+    float q = 0.29871997f;
+    q = multiply_add_float(q, square, 0.39977533f);
+    q = multiply_add_float(q, square, 0.66666776f);
+
+    const float half = 0.5f * h;
+    const float sum = multiply_add_float(square, q, half * h);
+    const float low = multiply_add_float(s, sum, k * -0.00021219444f);
+    return multiply_add_float(k, 0.6933594f, h - multiply_add_float(half, h, -low));
+}
+
+/* log(x); 1.0 ulp. */
+INLINED float log_float(float x)
+{
+    float k;
+    const float m = significand_float(x, &k);
+    const float y = log_parts_float(m - 1, k);
+    const float inside = x <= 3.4028235e+38f ? y : x + INFINITY;
+    const float outside = x > -1.1754944e-38f ? -INFINITY : NAN;
+    return x < 1.1754944e-38f ? outside : inside;
+}
+
 /* sum = Σ value[q] · x[index[q], :] over the non-zeros of a row, for one tile of samples. The sums
  * stay in registers; they are added up in the order of the non-zeros. */
 static inline void sparse_tile(const real *value, const int32_t *index, int64_t begin, int64_t end,
@@ -465,7 +575,7 @@ KERNEL spmm_soft_relu(const Array *weight, const real *restrict value, const rea
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
-                const real soft_relu_value = linear_value > 0.0f ? linear_value : expm1f(linear_value);
+                const real soft_relu_value = linear_value > 0.0f ? linear_value : expm1_float(linear_value);
                 to_soft_relu_row[column] = column < live ? soft_relu_value : 0;
             }
         }
@@ -488,7 +598,7 @@ KERNEL spmm_soft_relu_2(const Array *weight, const real *restrict value, const r
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
-                const real soft_relu_value = linear_value > 0.0f ? linear_value : 0.5f * expm1f(linear_value);
+                const real soft_relu_value = linear_value > 0.0f ? linear_value : 0.5f * expm1_float(linear_value);
                 to_soft_relu_row[column] = column < live ? soft_relu_value : 0;
             }
         }
@@ -569,8 +679,9 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
         for (int lane = 0; lane < LANES; lane++) max_of[lane] = -INFINITY;
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_row = input + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                if (input_row[lane] > max_of[lane]) max_of[lane] = input_row[lane];
+                max_of[lane] = input_row[lane] > max_of[lane] ? input_row[lane] : max_of[lane];
             }
         }
         real sum_of[LANES];
@@ -579,19 +690,21 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
         for (int lane = 0; lane < LANES; lane++) max_of_2[lane] = -INFINITY;
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_row_2 = input + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real exp_value = expf(input_row_2[lane] - max_of[lane]);
+                const real exp_value = exp_float(input_row_2[lane] - max_of[lane]);
                 const real position_value = input_row_2[lane] == max_of[lane] ? -(real)row : -10.0f;
                 sum_of[lane] += exp_value;
-                if (position_value > max_of_2[lane]) max_of_2[lane] = position_value;
+                max_of_2[lane] = position_value > max_of_2[lane] ? position_value : max_of_2[lane];
             }
         }
         real log_of[LANES];
         {
             const real *const input_2_row = input_2 + start;
             real *const to_hit_row = to_hit + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real log_value = logf(sum_of[lane]);
+                const real log_value = log_float(sum_of[lane]);
                 const real hit_value = -max_of_2[lane] == input_2_row[lane] ? 1.0f : 0.0f;
                 log_of[lane] = log_value;
                 to_hit_row[lane] = start + lane < count ? hit_value : 0;
@@ -604,6 +717,7 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_2_row_2 = input_2 + start;
             const real *const input_row_3 = input + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_2_row_2[lane] == (real)row ? 1.0f : 0.0f;
                 const real log_softmax_value = input_row_3[lane] - max_of[lane] - log_of[lane];
@@ -614,6 +728,7 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
         }
         {
             real *const to_sub_row = to_sub + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real sub_value = -0.95f * sum_of_2[lane] - 0.05f * (sum_of_3[lane] / 10.0f);
                 to_sub_row[lane] = start + lane < count ? sub_value : 0;
@@ -640,7 +755,7 @@ KERNEL spmm_soft_relu_slope_soft_relu(const Array *weight, const real *restrict 
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
-                const real expm1_1 = expm1f(linear_value);
+                const real expm1_1 = expm1_float(linear_value);
                 const real soft_relu_slope_value = linear_value > 0.0f ? 1.0f : expm1_1 + 1.0f;
                 const real soft_relu_value = linear_value > 0.0f ? linear_value : expm1_1;
                 to_soft_relu_slope_row[column] = column < live ? soft_relu_slope_value : 0;
@@ -667,7 +782,7 @@ KERNEL spmm_soft_relu_slope_soft_relu_2(const Array *weight, const real *restric
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
-                const real expm1_1 = expm1f(linear_value);
+                const real expm1_1 = expm1_float(linear_value);
                 const real soft_relu_slope_value = linear_value > 0.0f ? 1.0f : 0.5f * (expm1_1 + 1.0f);
                 const real soft_relu_value = linear_value > 0.0f ? linear_value : 0.5f * expm1_1;
                 to_soft_relu_slope_row[column] = column < live ? soft_relu_slope_value : 0;
@@ -695,6 +810,7 @@ KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, con
             const real samples = (real)count;
             real *const to_mul_slope_row = to_mul_slope + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_row[lane] == (real)row ? 1.0f : 0.0f;
                 const real div_1 = 1.0f / samples;
@@ -702,7 +818,7 @@ KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, con
                 const real repeat_value = -0.005f * div_1;
                 to_mul_slope_row[lane] = start + lane < count ? mul_slope_value : 0;
                 sum_of[lane] += mul_slope_value;
-                if (input_2_row[lane] > max_of[lane]) max_of[lane] = input_2_row[lane];
+                max_of[lane] = input_2_row[lane] > max_of[lane] ? input_2_row[lane] : max_of[lane];
                 sum_of_2[lane] += repeat_value;
             }
         }
@@ -711,8 +827,9 @@ KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, con
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_2_row_2 = input_2 + row * STRIDE + start;
             real *const to_exp_row = to_exp + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real exp_value = expf(input_2_row_2[lane] - max_of[lane]);
+                const real exp_value = exp_float(input_2_row_2[lane] - max_of[lane]);
                 to_exp_row[lane] = start + lane < count ? exp_value : 0;
                 sum_of_3[lane] += exp_value;
             }
@@ -723,6 +840,7 @@ KERNEL samplewise_2(const real *restrict input, real *restrict to_mul_slope, con
             const real samples = (real)count;
             const real *const to_mul_slope_row_2 = to_mul_slope + row * STRIDE + start;
             real *const to_total_row = to_total + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real softmax_value = to_exp_row_2[lane] / sum_of_3[lane];
                 const real slope_value = -0.005f * (1.0f / samples) - softmax_value * sum_of_2[lane];
@@ -850,12 +968,13 @@ KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, con
             const real samples = (real)count;
             real *const to_mul_slope_row = to_mul_slope + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_row[lane] == (real)row ? 1.0f : 0.0f;
                 const real mul_slope_value = -0.95f * (1.0f / samples) * onehot_value;
                 to_mul_slope_row[lane] = start + lane < count ? mul_slope_value : 0;
                 sum_of[lane] += mul_slope_value;
-                if (input_2_row[lane] > max_of[lane]) max_of[lane] = input_2_row[lane];
+                max_of[lane] = input_2_row[lane] > max_of[lane] ? input_2_row[lane] : max_of[lane];
             }
         }
         real sum_of_2[LANES];
@@ -865,20 +984,22 @@ KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, con
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_2_row_2 = input_2 + row * STRIDE + start;
             real *const to_exp_row = to_exp + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real exp_value = expf(input_2_row_2[lane] - max_of[lane]);
+                const real exp_value = exp_float(input_2_row_2[lane] - max_of[lane]);
                 const real position_value = input_2_row_2[lane] == max_of[lane] ? -(real)row : -10.0f;
                 to_exp_row[lane] = start + lane < count ? exp_value : 0;
                 sum_of_2[lane] += exp_value;
-                if (position_value > max_of_2[lane]) max_of_2[lane] = position_value;
+                max_of_2[lane] = position_value > max_of_2[lane] ? position_value : max_of_2[lane];
             }
         }
         real log_of[LANES];
         {
             const real *const input_row_2 = input + start;
             real *const to_hit_row = to_hit + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real log_value = logf(sum_of_2[lane]);
+                const real log_value = log_float(sum_of_2[lane]);
                 const real hit_value = -max_of_2[lane] == input_row_2[lane] ? 1.0f : 0.0f;
                 log_of[lane] = log_value;
                 to_hit_row[lane] = start + lane < count ? hit_value : 0;
@@ -895,6 +1016,7 @@ KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, con
             real *const to_softmax_row = to_softmax + row * STRIDE + start;
             const real *const to_mul_slope_row_2 = to_mul_slope + row * STRIDE + start;
             real *const to_slope_row = to_slope + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value_2 = input_row_3[lane] == (real)row ? 1.0f : 0.0f;
                 const real log_softmax_value = input_2_row_3[lane] - max_of[lane] - log_of[lane];
@@ -909,6 +1031,7 @@ KERNEL samplewise_3(const real *restrict input, real *restrict to_mul_slope, con
         }
         {
             real *const to_sub_row = to_sub + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real sub_value = -0.95f * sum_of_3[lane] - 0.05f * (sum_of_4[lane] / 10.0f);
                 to_sub_row[lane] = start + lane < count ? sub_value : 0;
@@ -928,6 +1051,7 @@ KERNEL samplewise_4(const real *restrict input, const real *restrict input_2, re
         for (int lane = 0; lane < LANES; lane++) sum_of[lane] = 0;
         for (int64_t row = 0; row < 10; row++) {
             const real samples = (real)count;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real repeat_value = -0.005f * (1.0f / samples);
                 sum_of[lane] += repeat_value;
@@ -938,6 +1062,7 @@ KERNEL samplewise_4(const real *restrict input, const real *restrict input_2, re
             const real *const input_row = input + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
             real *const to_total_row = to_total + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real slope_value = -0.005f * (1.0f / samples) - input_row[lane] * sum_of[lane];
                 const real total_value = slope_value + input_2_row[lane];
