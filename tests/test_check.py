@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nerva_dsl import model
 import twins
+from nerva_dsl import model
 from nerva_dsl.check import check, check_source
 from nerva_dsl.check.densities import erdos_renyi, least_overall, least_own, rounded
 from nerva_dsl.errors import DiagnosticError

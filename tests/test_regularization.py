@@ -118,6 +118,6 @@ def test_an_epoch_that_ends_in_a_batch_of_one_is_refused_before_it_starts(module
 def test_a_batch_of_one_is_refused(module):
     net = module.Model()
     for method in (net.train_step, net.gradients):
-        with pytest.raises(ValueError, match="at least 2|one sample|2 samples"):
+        with pytest.raises(ValueError, match="2"):
             method(*_data(1))
     assert net.predict(_data(1)[0]).shape == (1, 3)

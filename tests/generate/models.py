@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from generate.definitions import DEFINITIONS
 from generate.hidden import hidden
-from generate.learning import OPTIMIZERS, SCHEDULES, TOUCHY
+from generate.learning import OPTIMIZERS, SCHEDULES
 from generate.losses import Loss, choose
 from generate.program import Env, Program, Term
 from generate.writer import Writer
@@ -27,8 +27,7 @@ def generate(seed: int) -> Program:
     rng = random.Random(seed)
     optimizer = rng.choice(OPTIMIZERS)
     own = rng.sample(OPTIMIZERS, 2) if rng.random() < 0.25 else []
-    gentle = not TOUCHY & {choice.text for choice in (optimizer, *own)}
-    writer = Writer(rng, gentle, own)
+    writer = Writer(rng, own)
     features = rng.randint(1, 40)
     element = rng.choice(["uint8", "float32"])
     target = rng.choice(["class", "class", "real", "part", "none"])
@@ -37,9 +36,8 @@ def generate(seed: int) -> Program:
     _scaled_input(writer, element, features)
     for index in range(rng.randint(1, 4)):
         hidden(writer, f"h{index + 1}", rng.choice(WIDTHS))
-    probabilities = target in ("class", "part") and rng.random() < 0.25
-    _output(writer, outputs, probabilities=probabilities)
-    loss = choose(rng, target, outputs, probabilities=probabilities)
+    _output(writer, outputs)
+    loss = choose(rng, target, outputs)
 
     batches = [batch for batch in BATCHES if batch >= FEWEST or not writer.normalizes]
     batch, epochs = rng.choice(batches), rng.randint(2, 12)
@@ -100,17 +98,9 @@ def _scaled_input(writer: Writer, element: str, features: int) -> None:
     writer.bind("scaled", Term(text, features, lambda env: (plain.twin(env) - means) / 0.5))
 
 
-def _output(writer: Writer, outputs: int, *, probabilities: bool) -> None:
+def _output(writer: Writer, outputs: int) -> None:
     writer.current = "y"
-    term = writer.linear(outputs)
-    if not probabilities:
-        writer.bind("y", term)
-    elif outputs > 1 and writer.random.random() < 0.7:
-        text = f"softmax({term.text})"
-        writer.bind("y", Term(text, outputs, lambda env: term.twin(env).softmax(1)))
-    else:
-        text = f"sigmoid({term.text})"
-        writer.bind("y", Term(text, outputs, lambda env: term.twin(env).sigmoid()))
+    writer.bind("y", writer.linear(outputs))
 
 
 def _forward(
@@ -138,7 +128,7 @@ def _metrics(rng: random.Random, target: str, outputs: int) -> dict[str, Metric]
     if target == "none" or rng.random() < 0.5:
         return {}
     chosen: dict[str, Metric] = {
-        "mse": ("mean_squared_error(y, t)", _mean_squared_error),
+        "squared": ("squared_error(y, t)", _squared_error),
     }
     if target == "class":
         k = rng.randint(1, outputs)
@@ -148,11 +138,11 @@ def _metrics(rng: random.Random, target: str, outputs: int) -> dict[str, Metric]
     return chosen
 
 
-def _mean_squared_error(y: np.ndarray, t: np.ndarray) -> float:
+def _squared_error(y: np.ndarray, t: np.ndarray) -> float:
     from sklearn.metrics import mean_squared_error
 
     target = np.eye(y.shape[1])[t] if t.ndim == 1 else t
-    return float(mean_squared_error(target, y))
+    return float(mean_squared_error(target, y)) * y.shape[1]
 
 
 def _top_k(y: np.ndarray, t: np.ndarray, k: int) -> float:

@@ -87,14 +87,11 @@ class Optimizer:
     Attributes:
         text: in the program.
         make: parameters, learning rate → the twin.
-        smooth: a small error of a gradient makes a small error of a step; not so for one that
-            divides by the gradient's size.
         rate: a learning rate with which most models do not get worse.
     """
 
     text: str
     make: Callable[[list[torch.Tensor], float], torch.optim.Optimizer]
-    smooth: bool
     rate: float
 
 
