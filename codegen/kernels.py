@@ -288,7 +288,7 @@ def _weights(template: str) -> Callable[[Group, Context], Made]:
                 given.append((Argument("Array *", "weight"), context.memory.array(result)))
             case Update(parameter=parameter):
                 given.append((Argument("Array *", "weight"), context.memory.array(parameter)))
-        lines = _weight_lines(group, body, context)
+        lines, moves = _weight_lines(group, body, context)
         return _finish(
             template,
             group,
@@ -296,29 +296,36 @@ def _weights(template: str) -> Callable[[Group, Context], Made]:
             body,
             row_lines=tuple(body.row_lines),
             lines=lines,
+            moves=moves,
             label=_label(group),
         )
 
     return make
 
 
-def _weight_lines(group: Group, body: Body, context: Context) -> tuple[str, ...]:
+def _weight_lines(
+    group: Group, body: Body, context: Context
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is done with a weight at `q`: what stays at its place, and what goes elsewhere."""
     stored = results_of(group)
     tail: list[str] = []
+    moves: list[str] = []
     for operation in group.body:
         if isinstance(operation, Map):
             body.compute(operation)
     for operation in group.body:
         if isinstance(operation, Update):
-            tail += _applied(context, operation, "weight", "q", body.read(operation.gradient))
+            gradient = body.read(operation.gradient)
+            tail += _applied(context, operation, "weight", "q", gradient)
+            moves += _mirrored(context, operation, "weight", "q")
         for value in operation.results:
             if value.name in stored:
                 target = body.target(value, "gradient" if operation is group.body[0] else "result")
                 tail.append(f"{target}[q] = {body.read(value)};")
                 if value.name in context.by_columns:
                     place = f"{context.by_columns[value.name]} + weight->position[q]"
-                    tail.append(f"{target}[{place}] = {body.read(value)};")
-    return (*body.statements.lines(), *tail)
+                    moves.append(f"{target}[{place}] = {target}[q];")
+    return (*body.statements.lines(), *tail), tuple(moves)
 
 
 def _row_squares(group: Group, context: Context) -> Made:
@@ -402,11 +409,14 @@ def _applied(context: Context, update: Update, array: str, index: str, gradient:
     states = range(len(context.states[update.rule]))
     places = [f"&{array}->value[{index}]", gradient]
     places += [f"&{array}->state[{state}][{index}]" for state in states]
-    lines = [f"{context.updates[update.rule]}({', '.join([*places, 'lr', 'step'])});"]
-    if update.parameter.name in context.mirrored:
-        moved = f"{array}->transposed[{array}->position[{index}]]"
-        lines.append(f"{moved} = {array}->value[{index}];")
-    return lines
+    return [f"{context.updates[update.rule]}({', '.join([*places, 'lr', 'step'])});"]
+
+
+def _mirrored(context: Context, update: Update, array: str, index: str) -> list[str]:
+    """The copy of a new value for the transposed product."""
+    if update.parameter.name not in context.mirrored:
+        return []
+    return [f"{array}->transposed[{array}->position[{index}]] = {array}->value[{index}];"]
 
 
 def _label(group: Group) -> str:

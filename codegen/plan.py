@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nerva_dsl.codegen.shuffles import Shuffles
 from nerva_dsl.codegen.vector_math import Functions
 from nerva_dsl.passes.layout import Tiling
 
@@ -110,6 +111,7 @@ class Kernel:
         input: what a gather reads; None for other kernels.
         epilogue: what follows for each number; None for kernels of another shape.
         lines: once a weight, at `q`, or, of a scalar kernel, all that it does.
+        moves: once a weight too, but not to contiguous places.
         row_lines: of a featurewise kernel: declarations once a feature.
         sweeps: of a featurewise kernel; empty for others.
         loops: of a samplewise kernel; empty for others.
@@ -125,6 +127,7 @@ class Kernel:
     input: Input | None = None
     epilogue: Epilogue | None = None
     lines: tuple[str, ...] = ()
+    moves: tuple[str, ...] = ()
     row_lines: tuple[str, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     loops: tuple[Loop, ...] = ()
@@ -258,6 +261,8 @@ class Plan:
         real, precision: the type of all numbers, in C and in the language.
         batch: most samples in a step.
         tiling: how a row of an activation is cut.
+        shuffles: of the target's vectors.
+        turned: C types of the data arrays that are turned by vectors.
         vector_bytes: width of a vector.
         jam: rows of a dense product that are computed together.
         arena: numbers in the arena.
@@ -281,6 +286,8 @@ class Plan:
     precision: str
     batch: int
     tiling: Tiling
+    shuffles: Shuffles
+    turned: tuple[str, ...]
     vector_bytes: int
     jam: int
     arena: int

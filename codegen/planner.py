@@ -21,6 +21,7 @@ from nerva_dsl.codegen.plan import (
     Table,
     Watch,
 )
+from nerva_dsl.codegen.shuffles import shuffles
 from nerva_dsl.codegen.updates import update_function
 from nerva_dsl.codegen.vector_math import functions
 from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct
@@ -89,6 +90,14 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
         precision=program.precision,
         batch=program.batch,
         tiling=cut,
+        shuffles=shuffles(cut.lanes),
+        turned=tuple(
+            dict.fromkeys(
+                kernel.input.type
+                for kernel in kernels
+                if kernel.input is not None and kernel.input.features >= cut.lanes
+            )
+        ),
         vector_bytes=vector_bytes,
         jam=max(1, min(_MOST_ROWS, _SUM_REGISTERS[vector_bytes] // cut.vectors)),
         arena=program.arena,

@@ -190,7 +190,7 @@ DOUBLE = Format(
     erf_split=1.25,
     erf_middle=2.5,
     erf_most=6.0,
-    errors={"exp": 1.0, "expm1": 2.0, "log": 1.0, "log1p": 1.5, "tanh": 2.5, "erf": 2.5},
+    errors={"exp": 1.0, "expm1": 2.0, "log": 1.0, "log1p": 1.5, "tanh": 2.5, "erf": 3.0},
 )
 
 FORMATS = {form.name: form for form in (FLOAT, DOUBLE)}

@@ -207,7 +207,7 @@ def test_any_name_of_an_optimizer_s_state(name, tmp_path):
     body = "\n".join(function.lines)
     path = tmp_path / "update.c"
     path.write_text(
-        "#include <math.h>\n#include <stdio.h>\n#include <complex.h>\ntypedef double real;\n"
+        f"{own_functions()}\n#include <stdio.h>\n#include <complex.h>\ntypedef double real;\n"
         f"static void update_own(real *weight, real g{arguments}, real lr, real step)\n"
         f"{{\n{body}\n}}\n"
         "int main(void)\n{\n    real w = 1, state = 0.5;\n"
