@@ -26,8 +26,16 @@ _INFIX = {
     "or": ("||", 1),
 }
 _PREFIX = {"neg": "-", "not": "!"}
-# The C library's. All but pow are single instructions, or two, on the processors that matter.
-_LIBRARY = {"pow": "pow", "abs": "fabs", "floor": "floor", "sqrt": "sqrt"}
+# The C library's. Most are single instructions, or two, on the processors that matter; pow, sin and
+# cos are not.
+_LIBRARY = {
+    "pow": "pow",
+    "abs": "fabs",
+    "floor": "floor",
+    "sqrt": "sqrt",
+    "sin": "sin",
+    "cos": "cos",
+}
 # Our own, of which a compiler can make vectors, see templates/functions.c.j2.
 VECTORIZED = ("exp", "expm1", "log", "log1p", "tanh", "erf")
 _TYPES = {"float32": "float", "float64": "double"}

@@ -56,6 +56,7 @@ class Context:
         memory: where values lie.
         data: the data arrays' members of a job, by name: `x` or `t`.
         updates: names of the update functions, by rule.
+        rated: the rules that read what is computed once a step.
         states: names of the optimizer's states, by rule.
         mirrored: names of the weights that keep a transposed copy.
         by_columns: where the numbers by columns of a stored weight begin behind those by rows, by
@@ -66,6 +67,7 @@ class Context:
     memory: Memory
     data: Mapping[str, str]
     updates: Mapping[str, str]
+    rated: frozenset[str]
     states: Mapping[str, tuple[str, ...]]
     mirrored: frozenset[str]
     by_columns: Mapping[str, int]
@@ -203,7 +205,7 @@ def _samplewise(group: Group, context: Context) -> Made:
 
 
 def _featurewise(group: Group, context: Context) -> Made:
-    names = Names(_ROW_NAMES | {"rows", "lr", "step"})
+    names = Names(_ROW_NAMES | {"rows", "lr", "step", "rates"})
     body = Body(context.memory, Statements(context.precision, names), "column", start="")
     row_lines, sweeps = featurewise_sweeps(group, body, _update_lines(context))
     head = group.body[0]
@@ -218,7 +220,7 @@ def _featurewise(group: Group, context: Context) -> Made:
     return _finish(
         "featurewise",
         group,
-        [*given, *_rates(group)],
+        [*given, *_rates(group, context)],
         body,
         row_lines=row_lines,
         sweeps=sweeps,
@@ -228,7 +230,7 @@ def _featurewise(group: Group, context: Context) -> Made:
 
 def _scalar(group: Group, context: Context) -> Made:
     """Sums of columns, and single numbers, by one thread."""
-    names = Names(_ROW_NAMES | {"rows", "lr", "step"})
+    names = Names(_ROW_NAMES | {"rows", "lr", "step", "rates"})
     body = Body(context.memory, Statements(context.precision, names), "row", start="")
     update_lines = _update_lines(context)
     given: list[tuple[Argument, str]] = []
@@ -262,7 +264,7 @@ def _scalar(group: Group, context: Context) -> Made:
     return _finish(
         "scalar",
         group,
-        [*given, *_rates(group)],
+        [*given, *_rates(group, context)],
         body,
         lines=tuple(lines),
         label=_label(group),
@@ -274,7 +276,7 @@ def _weights(template: str) -> Callable[[Group, Context], Made]:
 
     def make(group: Group, context: Context) -> Made:
         head = group.body[0]
-        names = Names(_ROW_NAMES | {"g", "q", "dz", "x", "weight", "lr", "step", "tile"})
+        names = Names(_ROW_NAMES | {"g", "q", "dz", "x", "weight", "lr", "step", "rates", "tile"})
         body = Body(context.memory, Statements(context.precision, names), "q")
         given: list[tuple[Argument, str]] = []
         match head:
@@ -292,7 +294,7 @@ def _weights(template: str) -> Callable[[Group, Context], Made]:
         return _finish(
             template,
             group,
-            [*given, *_rates(group)],
+            [*given, *_rates(group, context)],
             body,
             row_lines=tuple(body.row_lines),
             lines=lines,
@@ -388,11 +390,13 @@ def _view(group: Group, context: Context) -> None:
     """Nothing to compute."""
 
 
-def _rates(group: Group) -> list[tuple[Argument, str]]:
+def _rates(group: Group, context: Context) -> list[tuple[Argument, str]]:
     """What updates are given."""
-    if not any(isinstance(operation, Update) for operation in group.body):
-        return []
-    return [(Argument("real", name), f"run->{name}") for name in ("lr", "step")]
+    rules = [operation.rule for operation in group.body if isinstance(operation, Update)]
+    given = [(Argument("real", name), f"run->{name}") for name in ("lr", "step") if rules]
+    if context.rated.intersection(rules):
+        given.append((Argument("Rates", "rates"), "run->rates"))
+    return given
 
 
 def _update_lines(context: Context) -> UpdateLine:
@@ -409,7 +413,8 @@ def _applied(context: Context, update: Update, array: str, index: str, gradient:
     states = range(len(context.states[update.rule]))
     places = [f"&{array}->value[{index}]", gradient]
     places += [f"&{array}->state[{state}][{index}]" for state in states]
-    return [f"{context.updates[update.rule]}({', '.join([*places, 'lr', 'step'])});"]
+    places += ["lr", "step", *["rates"] * (update.rule in context.rated)]
+    return [f"{context.updates[update.rule]}({', '.join(places)});"]
 
 
 def _mirrored(context: Context, update: Update, array: str, index: str) -> list[str]:

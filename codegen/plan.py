@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nerva_dsl.codegen.schedules import ProductFunction
 from nerva_dsl.codegen.shuffles import Shuffles
 from nerva_dsl.codegen.vector_math import Functions
 from nerva_dsl.passes.layout import Tiling
@@ -227,12 +228,14 @@ class UpdateFunction:
         comment: the optimizer's name.
         states: names of the state variables.
         lines: declarations of locals, then the assignments in order.
+        rated: whether it reads what is computed once a step.
     """
 
     name: str
     comment: str
     states: tuple[str, ...]
     lines: tuple[str, ...]
+    rated: bool
 
 
 @dataclass(frozen=True)
@@ -276,6 +279,9 @@ class Plan:
         functions: mathematical functions that they call.
         templates: the templates in use.
         schedule: the learning rate, over `epoch`, `epochs` and `step`, in double precision.
+        products: the functions that it calls.
+        rates: names and C expressions of what the optimizers compute once a step, over `lr` and
+            `step`, in double precision.
         watches: what is searched when the loss is not finite.
         output_offset: place of the output in the arena after `predict`.
         outputs: features of the output.
@@ -301,6 +307,8 @@ class Plan:
     functions: tuple[Functions, ...]
     templates: frozenset[str]
     schedule: str
+    products: tuple[ProductFunction, ...]
+    rates: tuple[tuple[str, str], ...]
     watches: tuple[Watch, ...]
     output_offset: int
     outputs: int

@@ -21,6 +21,8 @@ from nerva_dsl.codegen.plan import (
     Table,
     Watch,
 )
+from nerva_dsl.codegen.rates import reads_rates, with_rates
+from nerva_dsl.codegen.schedules import schedule_code
 from nerva_dsl.codegen.shuffles import shuffles
 from nerva_dsl.codegen.updates import update_function
 from nerva_dsl.codegen.vector_math import functions
@@ -46,6 +48,7 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
         vector_bytes: width of the target's vectors.
         source_lines: the line of the source that stands at a place, for comments.
     """
+    rates, program = with_rates(program)
     cut = tiling(program.batch, program.precision, vector_bytes)
     names = Names()
     updates = {rule.name: names.fresh(f"update_{rule.name}") for rule in program.rules}
@@ -71,6 +74,7 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
             ),
             data={v.name: member for v, member in zip(program.inputs, "xt", strict=False)},
             updates=updates,
+            rated=frozenset(rule.name for rule in program.rules if reads_rates(rule)),
             states={rule.name: tuple(n for n, _ in rule.states) for rule in program.rules},
             mirrored=frozenset(array.name for array in arrays if array.mirrored),
             by_columns=_by_columns(program, graph),
@@ -78,7 +82,9 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
         entries.append(_entry(program, graph, context, library))
     kernels = library.named()
     expressions = [*_map_expressions(program), *_rule_expressions(program)]
-    operators = {"float64": vectorized([program.schedule])}  # the schedule's precision
+    products, schedule = schedule_code(program.schedule)
+    in_double = [program.schedule, *rates.values()]
+    operators = {"float64": vectorized(in_double)}
     operators[program.precision] = vectorized(expressions) | operators.get(
         program.precision, frozenset()
     )
@@ -114,12 +120,17 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
         entries=tuple(library.resolve(entry) for entry in entries),
         helpers=tuple(
             dict.fromkeys(
-                (*helpers(expressions, program.precision), *helpers([program.schedule], "float64"))
+                (
+                    *helpers(expressions, program.precision),
+                    *helpers(in_double, "float64"),
+                )
             )
         ),
         functions=functions(operators),
         templates=frozenset(kernel.template for kernel in kernels),
-        schedule=c_expression(program.schedule, "float64"),
+        schedule=schedule,
+        products=products,
+        rates=tuple((name, c_expression(part, "float64")) for name, part in rates.items()),
         watches=_watches(program),
         output_offset=next(b.offset for b in predict.buffers if b.value == output),
         outputs=output.type.rows,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nerva_dsl.codegen.c_expression import c_expression
 from nerva_dsl.codegen.names import RESERVED, Names
 from nerva_dsl.codegen.plan import UpdateFunction
+from nerva_dsl.codegen.rates import reads_rates
 from nerva_dsl.ir.program import Rule
 from nerva_dsl.scalar import Expr, Var, substitute, variables
 
@@ -13,11 +14,11 @@ _OWN = ("w", "g", "lr", "step")
 
 
 def update_function(rule: Rule, name: str, precision: str) -> UpdateFunction:
-    """The function `name(weight, g, state, …, lr, step)` of a rule.
+    """The function `name(weight, g, state, …, lr, step)` of a rule; it may read `rates` too.
 
     The assignments stay in the order in which they were written, one line each.
     """
-    given = Names(RESERVED | {*_OWN, "weight"})
+    given = Names(RESERVED | {*_OWN, "weight", "rates"})
     names = {own: own for own in _OWN}
     states = [state for state, _ in rule.states]
     locals_ = [t for t, _ in rule.assignments if t not in states and t not in _OWN]
@@ -40,6 +41,7 @@ def update_function(rule: Rule, name: str, precision: str) -> UpdateFunction:
         rule.name,
         tuple(pointers.values()),
         tuple(lines),
+        reads_rates(rule),
     )
 
 

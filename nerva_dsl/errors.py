@@ -45,6 +45,7 @@ CODES: Mapping[str, str] = {
     "N0219": "a rate, momentum or epsilon out of range",
     "N0220": "a file that gives no pattern, or one that does not fit",
     "N0250": "a value that is not used",
+    "N0251": "a stated derivative that is not that of the function",
     # Constants.
     "N0301": "a constant out of range",
     "N0302": "division by zero",

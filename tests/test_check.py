@@ -90,6 +90,7 @@ RULES = {
     "or": lambda a, b: a or b,
     "not": lambda a: not a,
     "select": lambda c, a, b: a if c else b,
+    "stated": lambda value, argument, slope: value,
     "min": min,
     "max": max,
     "abs": abs,

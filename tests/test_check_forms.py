@@ -7,9 +7,9 @@ from checking import behind, checked, codes, of_kind, value_of
 from nerva_dsl import model
 from nerva_dsl.scalar.evaluate import evaluate
 
-SWISH = "function swish(x; learn beta = 1) = x * sigmoid(beta * x)"
+SWISH = "function beta_swish(x; learn beta = 1) = x * sigmoid(beta * x)"
 SRELU = """\
-function srelu(x; learn al = 0, learn tl = 0, learn ar = 0, learn tr = 1) =
+function hinged(x; learn al = 0, learn tl = 0, learn ar = 0, learn tr = 1) =
     if x <= tl then tl + al * (x - tl) else if x < tr then x else tr + ar * (x - tr)"""
 
 # --------------------------------------------------------------------------------------- forms
@@ -97,7 +97,7 @@ def test_any_graph_from_the_input_to_the_loss():
 
 
 def test_each_use_learns_its_own():
-    result = checked("h = srelu(linear(x, 4))\ng = srelu(h, tr = 2)\ny = linear(g, 3)", top=SRELU)
+    result = checked("h = hinged(linear(x, 4))\ng = hinged(h, tr = 2)\ny = linear(g, 3)", top=SRELU)
     h, g = value_of(result, "h"), value_of(result, "g")
     learned = [v for v in h.operands if isinstance(v, model.Learned)]
     assert sorted(v.parameter for v in learned) == ["h.al", "h.ar", "h.tl", "h.tr"]
@@ -112,7 +112,7 @@ def test_each_use_learns_its_own():
 
 @pytest.mark.parametrize("at", [-3.0, -0.5, 0.25, 2.0])
 def test_the_expression_reads_the_learned_numbers(at):
-    result = checked("h = srelu(linear(x, 4), 0.1, -1, 0.2, 1)\ny = linear(h, 3)", top=SRELU)
+    result = checked("h = hinged(linear(x, 4), 0.1, -1, 0.2, 1)\ny = linear(h, 3)", top=SRELU)
     h = value_of(result, "h")
     given = {
         f"a{place}": value.initial if isinstance(value, model.Learned) else at
@@ -124,25 +124,25 @@ def test_the_expression_reads_the_learned_numbers(at):
 
 def test_a_learned_option_without_a_default_is_given():
     top = SWISH.replace("beta = 1", "beta")
-    result = checked("h = swish(x, start)\ny = linear(h, 3)", top=f"{top}\nparam start = 2")
+    result = checked("h = beta_swish(x, start)\ny = linear(h, 3)", top=f"{top}\nparam start = 2")
     assert [v.initial for v in of_kind(result, model.Learned)] == [2.0]
-    assert codes("h = swish(x)\ny = linear(h, 3)", top=top) == ["N0205"]
+    assert codes("h = beta_swish(x)\ny = linear(h, 3)", top=top) == ["N0205"]
 
 
 def test_a_function_passes_on_what_it_learns():
-    top = f"{SWISH}\nfunction twice(x; learn slope = 3) = 2 * swish(x, beta = slope)"
+    top = f"{SWISH}\nfunction twice(x; learn slope = 3) = 2 * beta_swish(x, beta = slope)"
     result = checked("h = twice(x)\ny = linear(h, 3)", top=top)
     assert result.parameters[0] == "h.slope"
     assert [v.initial for v in of_kind(result, model.Learned)] == [3.0]
 
 
 def test_a_definition_has_no_place_for_what_a_function_learns():
-    assert codes(top=f"{SWISH}\nfunction twice(x) = 2 * swish(x)") == ["N0410"]
-    assert codes(top=f"{SWISH}\nloss l(y, t) = sum(swish(y - t))") == ["N0410"]
+    assert codes(top=f"{SWISH}\nfunction twice(x) = 2 * beta_swish(x)") == ["N0410"]
+    assert codes(top=f"{SWISH}\nloss l(y, t) = sum(beta_swish(y - t))") == ["N0410"]
 
 
 def test_what_is_learned_alone_is_enough_to_train():
-    result = checked("y = swish(slice(x, 0, 3))", top=SWISH)
+    result = checked("y = beta_swish(slice(x, 0, 3))", top=SWISH)
     assert result.parameters == ("y.beta",)
     assert result.layers == ()
 
@@ -151,7 +151,7 @@ def test_what_is_learned_alone_is_enough_to_train():
 
 
 def test_each_kind_is_numbered_by_itself():
-    result = checked("y = batch_norm(linear(srelu(linear(x, 4)), 3))", top=SRELU)
+    result = checked("y = batch_norm(linear(hinged(linear(x, 4)), 3))", top=SRELU)
     assert result.parameters == (
         "y.1.weight", "y.1.bias", "y.al", "y.tl", "y.ar", "y.tr", "y.2.weight", "y.2.bias",
         "y.gamma", "y.beta", "y.running_mean", "y.running_var",
@@ -160,15 +160,15 @@ def test_each_kind_is_numbered_by_itself():
 
 
 def test_several_of_a_kind_are_numbered_in_order_of_evaluation():
-    result = checked("y = linear(swish(batch_norm(swish(batch_norm(x)))), 3)", top=SWISH)
+    result = checked("y = linear(beta_swish(batch_norm(beta_swish(batch_norm(x)))), 3)", top=SWISH)
     names = [name for name in result.parameters if name.endswith((".beta", ".gamma"))]
-    # What swish learns comes after the names that batch_norm has.
+    # What beta_swish learns comes after the names that batch_norm has.
     assert names == ["y.1.gamma", "y.1.beta", "y.3.beta", "y.2.gamma", "y.2.beta", "y.4.beta"]
     assert len(set(result.parameters)) == len(result.parameters) == 2 + 2 * 4 + 2
 
 
 def test_a_name_that_is_taken_gets_a_number():
-    result = checked("y = linear(swish(batch_norm(x)), 3)", top=SWISH)
+    result = checked("y = linear(beta_swish(batch_norm(x)), 3)", top=SWISH)
     assert result.parameters == (
         "y.gamma", "y.beta", "y.running_mean", "y.running_var", "y.1.beta", "y.weight", "y.bias",
     )  # fmt: skip

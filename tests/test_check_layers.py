@@ -12,7 +12,7 @@ layer block(x; width, rate = 0) {
     h = relu(batch_norm(linear(dropout(x, rate), width)))
     return h + linear(h, width)
 }"""
-SWISH = "function swish(x; learn beta = 1) = x * sigmoid(beta * x)"
+SWISH = "function beta_swish(x; learn beta = 1) = x * sigmoid(beta * x)"
 
 
 def names(*arguments, **named):
@@ -87,7 +87,8 @@ def test_layers_in_layers():
 
 
 def test_what_is_learned_in_a_layer():
-    top = f"{SWISH}\nlayer act(x; start = 2) {{\n h = swish(x, beta = start)\n return swish(h)\n}}"
+    lines = "h = beta_swish(x, beta = start)\n return beta_swish(h)"
+    top = f"{SWISH}\nlayer act(x; start = 2) {{\n {lines}\n}}"
     result = checked("h1 = act(x)\ny = linear(h1, 3)", top=top)
     assert result.parameters[:2] == ("h1.h.beta", "h1.beta")
     learned = {value.parameter: value.initial for value in of_kind(result, model.Learned)}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import twins
+from benchmarks.vector_math.library import own_functions
 from nerva_dsl.check import check, check_source
 from nerva_dsl.codegen.generated import Generated
 from nerva_dsl.codegen.names import RESERVED, Names
@@ -112,9 +113,7 @@ def test_equal_layers_share_their_kernels(dense_layers, tmp_path):
     small, large = (_generate(_deep(n, dense_layers=dense_layers)).c_source for n in (3, 30))
     assert _functions(small) == _functions(large)
     family = "gemm" if dense_layers else "spmm"
-    assert (
-        len(re.findall(rf"^static void {family}_(?!transposed|gradient)", large, re.MULTILINE)) == 2
-    )
+    assert len(re.findall(rf"^KERNEL {family}_(?!transposed|gradient)", large, re.MULTILINE)) == 2
     # A layer adds its calls, in four graphs; its parameters; and its line above each kernel.
     lines = len(large.splitlines()) - len(small.splitlines())
     assert lines <= 27 * 36
@@ -513,7 +512,7 @@ def test_declarations_are_in_the_c_file(name):
 
 def test_source_lines_stand_above_their_kernels():
     source = _generate(_shipped("digits")).c_source
-    head = source[: source.index("static void spmm_relu(")]
+    head = source[: source.index("KERNEL spmm_relu(")]
     comment = head[head.rindex("/*") :]
     assert "digits.nerva:14: h1 = relu(linear(x / 16, width" in comment
     assert "digits.nerva:15: h2 = relu(linear(h1, width // 2" in comment

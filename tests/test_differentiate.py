@@ -304,7 +304,7 @@ model whole
 input x : float32[6]
 target t : class[3]
 sparsity = uniform(0.6)
-function swish(a) = a * sigmoid(a)
+function own_swish(a) = a * sigmoid(a)
 function gate(a, b) = tanh(a) * sigmoid(b)
 loss own(y, t; amount = 0.2) =
     -(1 - amount) * sum(t * log_softmax(y)) - amount * mean(log(softmax(y) + 0.1)) + 0.1 * sum(y^2)
@@ -316,7 +316,7 @@ optimizer own_adam(w, g, lr) {
     w = w - lr * m / (sqrt(v) + 1e-3)
 }
 scaled = normalize(x / 2, mean = [0.1, 0.2], std = [0.9, 1.1])
-h1 = swish(linear(scaled, 5))
+h1 = own_swish(linear(scaled, 5))
 h2 = h1 + gate(linear(h1, 5), linear(scaled, 5, density = 1))
 h3 = log1p(exp(linear(h2, 4, bias = false)))
 y  = linear(h3, 3) + linear(h1, 3)

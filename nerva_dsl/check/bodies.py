@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from nerva_dsl import syntax
-from nerva_dsl.check import constants, later
+from nerva_dsl.check import constants
 from nerva_dsl.check.arguments import bind
 from nerva_dsl.check.environment import Defined, Function, Scope
 from nerva_dsl.check.expressions import PRIMITIVES, Evaluator
@@ -21,7 +21,7 @@ from nerva_dsl.check.terms import (
     is_number,
 )
 from nerva_dsl.errors import Note
-from nerva_dsl.scalar import Expr, Number, apply, substitute, variables
+from nerva_dsl.scalar import Apply, Expr, Number, Var, apply, substitute, variables
 
 GRAPH_FORMS = frozenset({"linear", "normalize", "batch_norm", "dropout", "concat", "slice"})
 REDUCTIONS = frozenset({"sum", "mean"})
@@ -158,8 +158,10 @@ class BodyEvaluator(Evaluator):
         name = node.name.text
         if name == "len":
             return ConstantEvaluator(self.report, self.scope, self.local).evaluate(node)
-        if name == "product" and self.kind == "schedule":
-            return later.not_yet(self.report, later.SCHEDULES, "product", node.span)
+        if name == "product":
+            return self.report.error(
+                "N0401", f"`product` is for schedules, and this is a {self.kind}", node.span
+            )
         if name in REDUCTIONS | SOFTMAXES:
             return self.report.error(
                 "N0401",
@@ -209,6 +211,8 @@ class BodyEvaluator(Evaluator):
         width = self.common_width(node.span, f"`{function.name}`", operands)
         if isinstance(width, Unknown):
             return UNKNOWN
+        if not self._by_input_alone(node, function, bound, replacements):
+            return UNKNOWN
         expression = substitute(function.body, replacements)
         if width is not None and not variables(expression):
             return self.report.error(
@@ -217,6 +221,28 @@ class BodyEvaluator(Evaluator):
         if not self.within_bounds(node.span, expression):
             return UNKNOWN
         return self.applied(node, Scalar(expression, width, function.name))
+
+    def _by_input_alone(
+        self,
+        node: syntax.Call,
+        function: Function,
+        bound: Mapping[str, syntax.Expression],
+        terms: Mapping[str, Expr],
+    ) -> bool:
+        """Whether a function that states its derivative has options that do not move with x."""
+        if not (isinstance(function.body, Apply) and function.body.operator == "stated"):
+            return True
+        moving = {name for x in function.inputs for name in variables(terms[x])}
+        for option in function.options:
+            if moving & set(variables(terms[option.name])):
+                self.report.error(
+                    "N0401",
+                    f"`{option.name}` depends on what `{function.name}` is applied to",
+                    bound.get(option.name, node).span,
+                    help=f"`{function.name}` states its derivative by `{function.inputs[0]}` alone",
+                )
+                return False
+        return True
 
     def operand(self, node: syntax.Expression) -> Term:
         """An argument of a function."""
@@ -260,13 +286,64 @@ class BodyEvaluator(Evaluator):
         return result
 
 
+def number_of(evaluator: BodyEvaluator, body: syntax.Expression) -> Expr | None:
+    """The expression of a body that has to be a number."""
+    term = evaluator.evaluate(body)
+    expression = evaluator.scalar(body, term)
+    if expression is not None and not evaluator.within_bounds(body.span, expression):
+        return None
+    return expression
+
+
 class ScheduleEvaluator(BodyEvaluator):
-    """Evaluates a schedule: also `count(list <= epoch)`."""
+    """Evaluates a schedule: also `count(list <= epoch)` and `product(i in 1 .. epoch, …)`."""
+
+    _products = 0  # in which the current expression stands
 
     def foreign_call(self, node: syntax.Call) -> Term:
-        """`count`, which turns a comparison with a list into a sum."""
-        if node.name.text != "count":
-            return super().foreign_call(node)
+        """What only schedules have."""
+        match node.name.text:
+            case "count":
+                return self._count(node)
+            case "product":
+                return self._product(node)
+        return super().foreign_call(node)
+
+    def _product(self, node: syntax.Call) -> Term:
+        """A loop over the whole numbers of a range, which may depend on the epoch."""
+        match node.arguments:
+            case (
+                syntax.Argument(name=None, value=syntax.Range() as over),
+                syntax.Argument(name=None, value=factor),
+            ) if not isinstance(factor, syntax.Range):
+                pass
+            case _:
+                return self.report.error(
+                    "N0205",
+                    "`product` takes a range and an expression",
+                    node.span,
+                    help="such as `product(i in 1 .. epoch, 1 / (1 + 0.1 * i))`",
+                )
+        parts = [self._number(over.first), self._number(over.last)]
+        index, name = Var(f"index_{self._products + 1}"), over.name.text
+        outer = self.local.get(name)
+        self.local[name] = Scalar(index)
+        self._products += 1
+        parts.append(self._number(factor))
+        self._products -= 1
+        del self.local[name]
+        if outer is not None:
+            self.local[name] = outer
+        first, last, body = parts
+        if first is None or last is None or body is None:
+            return UNKNOWN
+        return Scalar(apply("product", index, first, last, body), None, "product")
+
+    def _number(self, node: syntax.Expression) -> Expr | None:
+        return self.scalar(node, self.evaluate(node))
+
+    def _count(self, node: syntax.Call) -> Term:
+        """A comparison with a list, as a sum."""
         comparison = counted(node)
         if comparison is None:
             return self.report.error(

@@ -6,13 +6,13 @@ A body is checked where it is defined, used or not.
 from __future__ import annotations
 
 from nerva_dsl import syntax
-from nerva_dsl.check import later
 from nerva_dsl.check.bodies import (
     BUILT_IN,
     BodyEvaluator,
     ConstantEvaluator,
     ScheduleEvaluator,
     counted,
+    number_of,
 )
 from nerva_dsl.check.environment import (
     BodyDefinition,
@@ -27,9 +27,10 @@ from nerva_dsl.check.layer_definitions import check_layer
 from nerva_dsl.check.losses import check_loss_body
 from nerva_dsl.check.optimizers import check_optimizer
 from nerva_dsl.check.report import Report
+from nerva_dsl.check.stated import with_derivative
 from nerva_dsl.check.terms import Scalar, Term, Unknown, describe, is_number
 from nerva_dsl.errors import Note
-from nerva_dsl.scalar import Expr, Var, variables
+from nerva_dsl.scalar import Var, variables
 from nerva_dsl.source import Span
 
 _SUPPLIED = {
@@ -84,8 +85,6 @@ def _check(
         return LayerDefinition(*common, lines=lines, scope=scope)
     if isinstance(node, syntax.BlockDefinition):
         return OptimizerDefinition(*common, *check_optimizer(report, scope, node, inputs, options))
-    if node.derivative is not None:
-        later.not_yet(report, later.DEFINITIONS, "derivative", node.derivative.span)
     local: dict[str, Term] = {option.name: _placeholder(option) for option in options}
     match node.kind:
         case "function":
@@ -99,6 +98,8 @@ def _check(
                     node.body.span,
                     help="a constant is defined with `let`",
                 )
+            elif body is not None and node.derivative is not None:
+                body = with_derivative(evaluator, node, body, options)
             return Function(*common, body=body)
         case "loss":
             check_loss_body(report, scope, node, inputs, local)
@@ -107,15 +108,6 @@ def _check(
             local |= {name: Scalar(Var("epoch")) for name in inputs}
             number_of(ScheduleEvaluator(report, scope, "schedule", local), node.body)
     return BodyDefinition(*common, body=node.body, scope=scope)
-
-
-def number_of(evaluator: BodyEvaluator, body: syntax.Expression) -> Expr | None:
-    """The expression of a body that has to be a number."""
-    term = evaluator.evaluate(body)
-    expression = evaluator.scalar(body, term)
-    if expression is not None and not evaluator.within_bounds(body.span, expression):
-        return None
-    return expression
 
 
 def _check_signature(report: Report, node: syntax.Definition | syntax.BlockDefinition) -> None:

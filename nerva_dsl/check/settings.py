@@ -5,13 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nerva_dsl import syntax
-from nerva_dsl.check import later
-from nerva_dsl.check.bodies import ConstantEvaluator, ScheduleEvaluator, as_options
-from nerva_dsl.check.constants import show
-from nerva_dsl.check.environment import Scope
+from nerva_dsl.check.bodies import (
+    ConstantEvaluator,
+    ScheduleEvaluator,
+    as_options,
+    number_of,
+    positional,
+)
+from nerva_dsl.check.constants import FUNCTIONS, show
+from nerva_dsl.check.environment import BodyDefinition, Scope
+from nerva_dsl.check.expressions import PRIMITIVES
 from nerva_dsl.check.report import Report, listing, suggest
 from nerva_dsl.check.rules import choose_rule, default_rule
-from nerva_dsl.check.terms import Scalar, Term, Unknown, describe, is_number
+from nerva_dsl.check.terms import UNKNOWN, Scalar, Term, Unknown, describe, is_number
 from nerva_dsl.check.uses import constant_options, unknown_definition
 from nerva_dsl.check.values import SETTINGS
 from nerva_dsl.errors import Note
@@ -148,27 +154,6 @@ def _setting(report: Report, scope: Scope, training: Training, line: syntax.Bind
 
 def check_schedule(report: Report, scope: Scope, node: syntax.Expression) -> Expr | None:
     """The expression of a schedule, or of a number: of the learning rate, or what changes as it."""
-    if isinstance(node, syntax.Call) and node.name.text in scope.schedules:
-        definition = scope.schedules[node.name.text]
-        options = constant_options(ConstantEvaluator(report, scope), node, definition)
-        if options is None:
-            return None
-        local: dict[str, Term] = {name: Scalar(Var(name)) for name in ("epochs", "step")}
-        local |= as_options(options)
-        local |= {name: Scalar(Var("epoch")) for name in definition.inputs}
-        quiet = Report()
-        evaluator = ScheduleEvaluator(quiet, definition.scope, "schedule", local)
-        term = evaluator.evaluate(definition.body)
-        expression = evaluator.scalar(definition.body, term)
-        if expression is not None and evaluator.within_bounds(node.span, expression):
-            return expression
-        for problem in quiet.diagnostics:
-            # What is wrong is the use: by itself the definition was sound.
-            report.error(problem.code, problem.message, node.span, help=problem.help)
-        return None
-    if mentions_schedule(node, scope):
-        later.not_yet(report, later.SCHEDULES, "arithmetic", node.span)
-        return None
     if isinstance(node, syntax.Name) and node.text in scope.schedules:
         report.error(
             "N0502",
@@ -177,30 +162,64 @@ def check_schedule(report: Report, scope: Scope, node: syntax.Expression) -> Exp
             help=f"write `{node.text}(…)`",
         )
         return None
-    constants = ConstantEvaluator(report, scope)
-    if isinstance(node, syntax.Call) and node.name.text not in ("sqrt", "exp", "abs", "min", "max"):
-        unknown_definition(report, scope, node.name, "schedule", list(scope.schedules))
+    evaluator = _Schedules(report, scope)
+    term = evaluator.evaluate(node)
+    if isinstance(term, Unknown):
         return None
-    value = constants.constant(node)
-    if isinstance(value, Unknown):
-        return None
-    if not is_number(value) or value < 0:  # type: ignore[operator]
-        found = show(value) if is_number(value) else describe(value)
+    if isinstance(term, Scalar) and not term.truth:
+        return term.expression if evaluator.within_bounds(node.span, term.expression) else None
+    if not is_number(term) or term < 0:  # type: ignore[operator]
+        found = show(term) if is_number(term) else describe(term)  # type: ignore[arg-type]
         report.error(
             "N0502",
             f"`learning_rate` is a number, not negative, or a schedule; not {found}",
             node.span,
         )
         return None
-    return Number(float(value))  # type: ignore[arg-type]
+    return Number(float(term))  # type: ignore[arg-type]
+
+
+class _Schedules(ConstantEvaluator):
+    """Evaluates arithmetic of schedules and constants."""
+
+    def call(self, node: syntax.Call) -> Term:
+        """A schedule, or a function of schedules and constants."""
+        name = node.name.text
+        definition = self.scope.schedules.get(name)
+        if definition is not None:
+            return self._schedule(node, definition)
+        if name in PRIMITIVES:
+            arguments = positional(self.report, node)
+            return UNKNOWN if arguments is None else self.primitive(node, arguments)
+        if name in FUNCTIONS:
+            return super().call(node)
+        unknown_definition(self.report, self.scope, node.name, "schedule", [*self.scope.schedules])
+        return UNKNOWN
+
+    def _schedule(self, node: syntax.Call, definition: BodyDefinition) -> Term:
+        options = constant_options(ConstantEvaluator(self.report, self.scope), node, definition)
+        if options is None:
+            return UNKNOWN
+        local: dict[str, Term] = {name: Scalar(Var(name)) for name in ("epochs", "step")}
+        local |= as_options(options)
+        local |= {name: Scalar(Var("epoch")) for name in definition.inputs}
+        quiet = Report()
+        evaluator = ScheduleEvaluator(quiet, definition.scope, "schedule", local)
+        expression = number_of(evaluator, definition.body)
+        if expression is not None:
+            return Scalar(expression, None, definition.name)
+        for problem in quiet.diagnostics:
+            # What is wrong is the use: by itself the definition was sound.
+            self.report.error(problem.code, problem.message, node.span, help=problem.help)
+        return UNKNOWN
 
 
 def mentions_schedule(node: syntax.Expression, scope: Scope) -> bool:
-    """Whether an expression is arithmetic of schedules."""
-    if isinstance(node, syntax.Binary):
-        return any(
-            (isinstance(side, syntax.Call) and side.name.text in scope.schedules)
-            or mentions_schedule(side, scope)
-            for side in (node.left, node.right)
-        )
+    """Whether a schedule is called anywhere in an expression."""
+    stack: list[syntax.Expression | syntax.Range | syntax.Argument] = [node]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, syntax.Call) and part.name.text in scope.schedules:
+            return True
+        stack.extend(syntax.children(part))
     return False

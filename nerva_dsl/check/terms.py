@@ -85,14 +85,18 @@ def describe(term: Term) -> str:
 
 
 def measure(expression: Expr) -> tuple[int, int]:
-    """Size, counting shared parts every time they are used, and depth of an expression."""
+    """Size, counting shared parts every time they are used, and depth of an expression.
+
+    A stated derivative is not counted: it is no part of the value.
+    """
     if not isinstance(expression, Apply):
         return 1, 1
     measures: dict[int, tuple[int, int]] = {}
     for node in walk(expression):
         size, depth = 1, 0
         if isinstance(node, Apply):
-            for part in node.arguments:
+            counted = node.arguments[:1] if node.operator == "stated" else node.arguments
+            for part in counted:
                 inner_size, inner_depth = measures[id(part)]
                 size += inner_size
                 depth = max(depth, inner_depth)

@@ -30,7 +30,9 @@ from nerva_dsl.passes.domains import Domain, domain
 from nerva_dsl.scalar import Apply, Expr, walk
 
 # Operators worth storing the result of rather than computing it twice.
-COSTLY = frozenset({"exp", "expm1", "log", "log1p", "tanh", "erf", "pow", "sqrt", "div"})
+COSTLY = frozenset(
+    {"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "pow", "sqrt", "div"}
+)
 
 
 @dataclass(frozen=True)

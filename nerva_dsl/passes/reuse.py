@@ -19,7 +19,7 @@ from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Value
 from nerva_dsl.passes.fuse import is_costly
 from nerva_dsl.passes.rewrite import each_graph
-from nerva_dsl.scalar import Apply, Number, Var, apply, substitute, variables
+from nerva_dsl.scalar import Apply, Expr, Number, Var, apply, substitute, variables, walk
 from nerva_dsl.scalar.derivative import derivative
 from nerva_dsl.scalar.simplify import in_terms_of_value, simplify
 
@@ -128,6 +128,8 @@ def _slope(
     # What several operations of the backward half read is stored for all of them, unless it costs
     # more to compute the slope again.
     costly = is_costly(expression)
+    if not costly and _masks(expression):
+        return None  # 0 times what is infinite would be NaN, and there is nothing to save
     only_for_this = any(
         v.name in only_maps
         and v.name in places
@@ -147,6 +149,14 @@ def _slope(
             inputs=(flow, slope),
             label="chain",
         ),
+    )
+
+
+def _masks(factor: Expr) -> bool:
+    """Whether a factor is 0 in one of its branches, by a choice."""
+    return any(
+        isinstance(node, Apply) and node.operator == "select" and Number(0.0) in node.arguments[1:]
+        for node in walk(factor)
     )
 
 

@@ -1,6 +1,7 @@
 """Simplify: smaller scalar expressions, no operation twice, none that does nothing.
 
-Before: any graphs without groups. After: scalar expressions are simplified; an elementwise
+Before: any graphs without groups, differentiated. After: scalar expressions are simplified, and
+derivatives that definitions state are gone, which have had their use; an elementwise
 operation that only repeats or renames its operand is gone where its readers can read the operand;
 one without operands is written into its readers; of equal operations one is left, but every
 parameter keeps a gradient of its own. Why: the differentiation writes the plainest thing that is
@@ -16,7 +17,7 @@ from nerva_dsl.ir.operations import Map, Operation
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Value
 from nerva_dsl.passes.rewrite import each_graph, with_values
-from nerva_dsl.scalar import Expr, Var, substitute, variables
+from nerva_dsl.scalar import Expr, Var, substitute, variables, without_stated
 from nerva_dsl.scalar.simplify import simplify
 
 
@@ -29,11 +30,15 @@ class Simplify:
     def __call__(self, program: Program) -> Program:
         """Simplify every graph and the optimizers' and schedule's expressions."""
         rules = tuple(
-            replace(rule, assignments=tuple((n, simplify(e)) for n, e in rule.assignments))
+            replace(rule, assignments=tuple((n, _simplified(e)) for n, e in rule.assignments))
             for rule in program.rules
         )
-        program = replace(program, rules=rules, schedule=simplify(program.schedule))
+        program = replace(program, rules=rules, schedule=_simplified(program.schedule))
         return each_graph(program, _simplify_graph)
+
+
+def _simplified(expression: Expr) -> Expr:
+    return simplify(without_stated(expression))
 
 
 def _simplify_graph(graph: Graph) -> Graph:
@@ -52,7 +57,7 @@ def _forward_maps(graph: Graph) -> Graph:
         if isinstance(operation, Map):
             expression = _inline(operation, constant)
             inputs = tuple(repeated.get(v.name, v) for v in operation.inputs)
-            expression, inputs = compact(simplify(expression), inputs)
+            expression, inputs = compact(_simplified(expression), inputs)
             operation = replace(operation, expression=expression, inputs=inputs)  # noqa: PLW2901
             name = operation.result.name
             if expression == Var("a0"):

@@ -13,6 +13,7 @@ from nerva_dsl.scalar.nodes import (
     substitute,
     variables,
     walk,
+    without_stated,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "substitute",
     "variables",
     "walk",
+    "without_stated",
 ]

@@ -2,7 +2,8 @@
 
 At kinks the choices are PyTorch's: the derivative of the branch taken, 0 for `abs` at 0, and an
 equal share for both arguments of a `max` or `min` that tie. A part that does not depend on the
-variable contributes nothing, whatever its value.
+variable contributes nothing, whatever its value. A derivative that a definition states replaces
+the symbolic one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from nerva_dsl.scalar.nodes import Apply, Expr, Number, Var, apply, walk
+from nerva_dsl.scalar.nodes import Apply, Expr, Number, Var, apply, variables, walk
 from nerva_dsl.scalar.simplify import simplify
 
 _ZERO = Number(0.0)
@@ -23,6 +24,8 @@ def derivative(expression: Expr, variable: str) -> Expr:
         match node:
             case Var(name) if name == variable:
                 found[id(node)] = Number(1.0)
+            case Apply("stated", arguments):
+                found[id(node)] = _stated(arguments, found, variable)
             case Apply(operator, arguments) if operator in _RULES:
                 inner = tuple(found[id(argument)] for argument in arguments)
                 changes = any(part != _ZERO for part in inner)
@@ -30,6 +33,14 @@ def derivative(expression: Expr, variable: str) -> Expr:
             case _:
                 found[id(node)] = _ZERO
     return simplify(found[id(expression)])
+
+
+def _stated(arguments: tuple[Expr, ...], found: Mapping[int, Expr], variable: str) -> Expr:
+    """The stated slope by the argument, and the symbolic derivative by anything else."""
+    value, argument, slope = arguments
+    if variable in variables(argument):
+        return _times(slope, found[id(argument)])
+    return found[id(value)]
 
 
 def _times(factor: Expr, inner: Expr) -> Expr:
@@ -116,6 +127,8 @@ _RULES: Mapping[str, _Rule] = {
     "log": lambda _, u, d: apply("div", d[0], u[0]),
     "log1p": lambda _, u, d: apply("div", d[0], apply("add", Number(1.0), u[0])),
     "sqrt": lambda node, u, d: apply("div", d[0], apply("mul", Number(2.0), node)),
+    "sin": _unary(lambda node, u: apply("cos", u)),
+    "cos": _unary(lambda node, u: apply("neg", apply("sin", u))),
     "tanh": _unary(_one_minus_square),
     "erf": _unary(_gauss),
     # floor, sign and the comparisons are flat wherever they have a derivative.

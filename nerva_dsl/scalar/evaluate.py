@@ -27,6 +27,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "or": np.logical_or,
     "not": np.logical_not,
     "select": np.where,
+    "stated": lambda value, argument, slope: value,
     "min": np.minimum,
     "max": np.maximum,
     "abs": np.abs,
@@ -37,6 +38,8 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "log": np.log,
     "log1p": np.log1p,
     "sqrt": np.sqrt,
+    "sin": np.sin,
+    "cos": np.cos,
     "tanh": np.tanh,
     "erf": erf,
 }
@@ -51,9 +54,11 @@ def evaluate(expression: Expr, operands: Mapping[str, Any], dtype: type[np.float
         dtype: precision of the constants; arrays should have it too.
 
     Returns:
-        An array of the operands' common shape, or a scalar.
+        An array of the operands' common shape, or a scalar. Bounds of a `product` are scalars.
     """
     values: dict[int, Any] = {}
+    # What a product binds has no value outside it.
+    operands = {**dict.fromkeys(_bound(expression), dtype(np.nan)), **operands}
     with np.errstate(all="ignore"):  # a branch that is not taken may overflow
         for node in walk(expression):
             match node:
@@ -61,6 +66,35 @@ def evaluate(expression: Expr, operands: Mapping[str, Any], dtype: type[np.float
                     values[id(node)] = dtype(value)
                 case Var(name):
                     values[id(node)] = operands[name]
+                case Apply("product", (Var(index), first, last, factor)):
+                    bounds = values[id(first)], values[id(last)]
+                    values[id(node)] = _product(factor, index, bounds, operands, dtype)
                 case Apply(operator, arguments):
                     values[id(node)] = _FUNCTIONS[operator](*(values[id(a)] for a in arguments))
     return values[id(expression)]
+
+
+def _bound(expression: Expr) -> list[str]:
+    """The variables that products in an expression bind."""
+    return [
+        node.arguments[0].name
+        for node in walk(expression)
+        if isinstance(node, Apply)
+        and node.operator == "product"
+        and isinstance(node.arguments[0], Var)
+    ]
+
+
+def _product(
+    factor: Expr,
+    index: str,
+    bounds: tuple[Any, Any],
+    operands: Mapping[str, Any],
+    dtype: type[np.floating[Any]],
+) -> Any:
+    place, last = bounds
+    result = dtype(1)
+    while place <= last and result != 0:
+        result = result * evaluate(factor, {**operands, index: place}, dtype)
+        place = place + 1
+    return result

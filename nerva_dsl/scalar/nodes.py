@@ -51,6 +51,17 @@ class Apply:
     def __hash__(self) -> int:
         return self._hash
 
+    def __eq__(self, other: object) -> bool:
+        # Hashes first: parts that are shared many times are then hardly ever compared in full.
+        if self is other:
+            return True
+        return (
+            isinstance(other, Apply)
+            and self._hash == other._hash
+            and self.operator == other.operator
+            and self.arguments == other.arguments
+        )
+
 
 Expr = Number | Var | Apply
 
@@ -87,6 +98,8 @@ OPERATORS: Mapping[str, Operator] = {
     "or": Operator(2, "or", truth=True),
     "not": Operator(1, "not", truth=True),
     "select": Operator(3),  # if a then b else c
+    # stated(value, argument, slope) is the value; its derivative by the argument is the slope.
+    "stated": Operator(3),
     "min": Operator(2),
     "max": Operator(2),
     "abs": Operator(1),
@@ -97,8 +110,13 @@ OPERATORS: Mapping[str, Operator] = {
     "log": Operator(1),
     "log1p": Operator(1),
     "sqrt": Operator(1),
+    "sin": Operator(1),
+    "cos": Operator(1),
     "tanh": Operator(1),
     "erf": Operator(1),
+    # product(i, first, last, factor): of the factor for i = first, first + 1, … up to last; once it
+    # is 0 it stays 0. The first argument is a variable, which the factor alone sees. In schedules.
+    "product": Operator(4),
 }
 
 
@@ -157,6 +175,16 @@ def rebuild(
                 new = Apply(node.operator, arguments)
         done[id(node)] = rule(new)
     return done[id(expression)]
+
+
+def without_stated(expression: Expr) -> Expr:
+    """The same value without what only its derivative needs: each `stated` by its value."""
+    return rebuild(
+        expression,
+        lambda node: (
+            node.arguments[0] if isinstance(node, Apply) and node.operator == "stated" else node
+        ),
+    )
 
 
 def substitute(expression: Expr, replacements: Mapping[str, Expr]) -> Expr:

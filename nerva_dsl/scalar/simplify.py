@@ -10,7 +10,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 
-from nerva_dsl.scalar.nodes import Apply, Expr, Number, Var, apply, rebuild, variables
+from nerva_dsl.scalar.nodes import Apply, Expr, Number, Var, apply, rebuild, variables, walk
 
 _TRUE, _FALSE = Number(1.0), Number(0.0)
 _ZERO, _ONE = Number(0.0), Number(1.0)
@@ -41,6 +41,8 @@ _FOLD: Mapping[str, Callable[..., float]] = {
     "log": math.log,
     "log1p": math.log1p,
     "sqrt": math.sqrt,
+    "sin": math.sin,
+    "cos": math.cos,
     "tanh": math.tanh,
     "erf": math.erf,
 }
@@ -63,6 +65,35 @@ def _simplify_node(node: Expr) -> Expr:
         return folded
     rule = _RULES.get(node.operator)
     return rule(*node.arguments) or node if rule else node
+
+
+def value_at(expression: Expr, operands: Mapping[str, float]) -> float:
+    """The value of an expression at one point, in double precision; NaN where there is none.
+
+    `evaluate` does the same for arrays; this needs no NumPy, which takes long to load.
+    """
+    values: dict[int, float] = {}
+    for node in walk(expression):
+        match node:
+            case Number(value):
+                values[id(node)] = value
+            case Var(name):
+                values[id(node)] = operands[name]
+            case Apply(operator, arguments):
+                values[id(node)] = _value(operator, [values[id(part)] for part in arguments])
+    return values[id(expression)]
+
+
+def _value(operator: str, arguments: list[float]) -> float:
+    if operator == "stated":
+        return arguments[0]
+    if operator == "select":
+        return arguments[1] if arguments[0] else arguments[2]
+    try:
+        result = _FOLD[operator](*arguments)
+    except (ArithmeticError, ValueError):
+        return math.nan
+    return math.nan if isinstance(result, complex) else float(result)
 
 
 def _fold(node: Apply) -> Number | None:

@@ -13,8 +13,8 @@ function gauss(x) = exp(-(x * x))
 function gate(a, b) = a * sigmoid(b)
 function magnitude(x) = abs(x) + 0.25 * sqrt(1 + x^2)
 function normal(x) = 0.5 * x * (1 + erf(x / sqrt(2)))
-function logistic(x) = 1 / (1 + exp(-x))
-function wavelet(x) = (1 - x^2) * exp(-x^2 / 2)
+function logistic(x) = 1 / (1 + exp(-x)) derivative y * (1 - y)
+function wavelet(x) = (1 - x^2) * exp(-x^2 / 2) derivative (x^3 - 3 * x) * exp(-x^2 / 2)
 function prelu(x; learn slope = 0.25) = if x > 0 then x else slope * x
 function bent(x; learn scale = 1, learn shift = 0.1, power = 2) =
     scale * (sqrt(1 + x^power) - 1) + shift * x
@@ -42,6 +42,7 @@ optimizer own_momentum(w, g, lr; beta = 0.9) {
 
 schedule halving(epoch; lr, every = 3) = lr * 0.5 ^ floor(epoch / every)
 schedule rising(epoch; most) = most * min(1, (epoch + 1) / (0.5 * epochs))
+schedule factors(epoch; lr, decay) = lr * product(i in 1 .. epoch, 1 / (1 + decay * i))
 
 layer block(x; width, scale = 0.5) {
     h = relu(linear(x, width))
@@ -49,7 +50,7 @@ layer block(x; width, scale = 0.5) {
 }
 layer normed(x; width) {
     h = batch_norm(linear(x, width, bias = false), epsilon = 0.01)
-    return h * sigmoid(h)
+    return silu(h)
 }
 layer twice(x; width) {
     first = block(x, width = width)

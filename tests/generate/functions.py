@@ -32,6 +32,12 @@ def _at(*places: float) -> Callable[..., Sequence[float]]:
     return lambda *_: places
 
 
+def _srelu(x: Tensor, al: Tensor, tl: Tensor, ar: Tensor, tr: Tensor) -> Tensor:
+    """Jin et al., AAAI 2016; torch has none."""
+    above = torch.where(x < tr, x, tr + ar * (x - tr))
+    return torch.where(x <= tl, tl + al * (x - tl), above)
+
+
 def _bent(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return scale * (torch.sqrt(1 + x**2) - 1) + shift * x
 
@@ -48,8 +54,29 @@ PRELUDE = [
     Function("relu({})", F.relu, _at(0)),
     Function("leaky_relu({})", F.leaky_relu, _at(0)),
     Function("leaky_relu({}, alpha = 0.2)", lambda x: F.leaky_relu(x, 0.2), _at(0)),
+    Function("all_relu({}, 0.6)", lambda x: F.leaky_relu(x, 0.6), _at(0)),
+    Function("all_relu({}, alpha = -0.3)", lambda x: F.leaky_relu(x, -0.3), _at(0)),
+    Function("trelu({}, epsilon = 0.2)", lambda x: F.threshold(x, 0.2, 0.0), _at(0.2)),
     Function("sigmoid({})", torch.sigmoid),
     Function("tanh({})", torch.tanh),
+    Function("softplus({})", lambda x: torch.logaddexp(x, torch.zeros_like(x))),
+    Function("silu({})", F.silu),
+    Function("gelu({})", F.gelu),
+    Function("elu({})", F.elu),
+    Function("elu({}, alpha = 0.5)", lambda x: F.elu(x, 0.5), _at(0)),
+    Function("hard_tanh({})", F.hardtanh, _at(-1, 1)),
+    Function(
+        "srelu({})",
+        _srelu,
+        lambda al, tl, ar, tr: (tl, tr),
+        ("al", "tl", "ar", "tr"),
+    ),
+    Function(  # what is given is where learning begins
+        "srelu({}, al = 0.1, tr = 2)",
+        _srelu,
+        lambda al, tl, ar, tr: (tl, tr),
+        ("al", "tl", "ar", "tr"),
+    ),
 ]
 
 OWN = [

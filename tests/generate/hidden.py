@@ -18,7 +18,7 @@ FEWEST = 3  # features of a layer macro: with fewer, a sparse layer might have n
 def hidden(writer: Writer, name: str, width: int) -> None:
     """A value of some form."""
     writer.current = name
-    form = writer.random.choice(FORMS)
+    form = writer.random.choice(NORMALIZING if writer.gentle else FORMS)
     form(writer, name, width)
 
 
@@ -201,5 +201,5 @@ def block(env: Env, prefix: str, x: torch.Tensor, scale: float) -> torch.Tensor:
 FORMS: list[Form] = [
     *(_plain, _plain, _plain, _plain, _residual, _two, _gate, _product, _scaled, _quotient),
     *(_concat, _slice, _branches, _softmax, _dropout, _dropout, _block, _blocks, _twice),
-    *(_normalized, _normalized, _normalized, _normed),
 ]
+NORMALIZING: list[Form] = [*FORMS, _normalized, _normalized, _normalized, _normed]

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from generate.definitions import DEFINITIONS
 from generate.hidden import hidden
-from generate.learning import OPTIMIZERS, SCHEDULES
+from generate.learning import OPTIMIZERS, SCHEDULES, TOUCHY
 from generate.losses import Loss, choose
 from generate.program import Env, Program, Term
 from generate.writer import Writer
@@ -27,7 +27,8 @@ def generate(seed: int) -> Program:
     rng = random.Random(seed)
     optimizer = rng.choice(OPTIMIZERS)
     own = rng.sample(OPTIMIZERS, 2) if rng.random() < 0.25 else []
-    writer = Writer(rng, own)
+    gentle = not TOUCHY & {choice.text for choice in (optimizer, *own)}
+    writer = Writer(rng, gentle, own)
     features = rng.randint(1, 40)
     element = rng.choice(["uint8", "float32"])
     target = rng.choice(["class", "class", "real", "part", "none"])
@@ -36,8 +37,9 @@ def generate(seed: int) -> Program:
     _scaled_input(writer, element, features)
     for index in range(rng.randint(1, 4)):
         hidden(writer, f"h{index + 1}", rng.choice(WIDTHS))
-    _output(writer, outputs)
-    loss = choose(rng, target, outputs)
+    probabilities = target in ("class", "part") and rng.random() < 0.25
+    _output(writer, outputs, probabilities=probabilities)
+    loss = choose(rng, target, outputs, probabilities=probabilities)
 
     batches = [batch for batch in BATCHES if batch >= FEWEST or not writer.normalizes]
     batch, epochs = rng.choice(batches), rng.randint(2, 12)
@@ -98,9 +100,17 @@ def _scaled_input(writer: Writer, element: str, features: int) -> None:
     writer.bind("scaled", Term(text, features, lambda env: (plain.twin(env) - means) / 0.5))
 
 
-def _output(writer: Writer, outputs: int) -> None:
+def _output(writer: Writer, outputs: int, *, probabilities: bool) -> None:
     writer.current = "y"
-    writer.bind("y", writer.linear(outputs))
+    term = writer.linear(outputs)
+    if not probabilities:
+        writer.bind("y", term)
+    elif outputs > 1 and writer.random.random() < 0.7:
+        text = f"softmax({term.text})"
+        writer.bind("y", Term(text, outputs, lambda env: term.twin(env).softmax(1)))
+    else:
+        text = f"sigmoid({term.text})"
+        writer.bind("y", Term(text, outputs, lambda env: term.twin(env).sigmoid()))
 
 
 def _forward(
@@ -128,7 +138,7 @@ def _metrics(rng: random.Random, target: str, outputs: int) -> dict[str, Metric]
     if target == "none" or rng.random() < 0.5:
         return {}
     chosen: dict[str, Metric] = {
-        "squared": ("squared_error(y, t)", _squared_error),
+        "mse": ("mean_squared_error(y, t)", _mean_squared_error),
     }
     if target == "class":
         k = rng.randint(1, outputs)
@@ -138,11 +148,11 @@ def _metrics(rng: random.Random, target: str, outputs: int) -> dict[str, Metric]
     return chosen
 
 
-def _squared_error(y: np.ndarray, t: np.ndarray) -> float:
+def _mean_squared_error(y: np.ndarray, t: np.ndarray) -> float:
     from sklearn.metrics import mean_squared_error
 
     target = np.eye(y.shape[1])[t] if t.ndim == 1 else t
-    return float(mean_squared_error(target, y)) * y.shape[1]
+    return float(mean_squared_error(target, y))
 
 
 def _top_k(y: np.ndarray, t: np.ndarray, k: int) -> float:

@@ -43,6 +43,7 @@ class Writer:
 
     Attributes:
         random: chooses.
+        gentle: no optimizer of the program makes a step of rounding errors.
         own_optimizers: what a `linear` may name as its own.
         lines, steps: of the file and of the twin.
         widths: of the values.
@@ -52,6 +53,7 @@ class Writer:
     """
 
     random: random.Random
+    gentle: bool
     own_optimizers: list[Optimizer]
     lines: list[str] = field(default_factory=list)
     steps: dict[str, Twin] = field(default_factory=dict)
