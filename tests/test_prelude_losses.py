@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+import mpmath
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from checking import checked
 
+from nerva_dsl.check import check_source
 from nerva_dsl.check.prelude import prelude
 from nerva_dsl.differentiate import differentiate
 from nerva_dsl.driver import ir_stages
 from nerva_dsl.ir.interpret import run
 from nerva_dsl.lower import lower
+from nerva_dsl.source import Source
 
 K = 4
 
@@ -38,31 +42,38 @@ PROBABILITIES = {"cross_entropy", "negative_log_likelihood"}
 OPTIONS = {"huber": ", delta = 0.7"}
 
 
-def programs(name, precision):
-    """The program of a model whose output is x + b, before and after the passes."""
-    model = checked(
-        f"y = linear(x, {K}, weights = zero())\nz = slice(x, 0, {K}) + y",
-        top=f"let k = {K}",
-        loss=f"{name}(z, w{OPTIONS.get(name, '')})".replace("w", f"slice(x, {K}, {2 * K})", 1),
-        train=f"precision = {precision}",
+@cache
+def programs(name, precision, count):
+    """Of a model whose output is the input plus a row of its own for each of so many samples.
+
+    The program before the passes, and after them.
+    """
+    wide = 2 * K + count
+    own = f"linear(slice(x, {2 * K}, {wide}), {K}, weights = zero(), bias = false)"
+    loss = f"{name}(z, w{OPTIONS.get(name, '')})".replace("w", f"slice(x, {K}, {2 * K})", 1)
+    text = (
+        f"model losses\ninput x : float32[{wide}]\ntarget t : class[3]\n"
+        f"z = slice(x, 0, {K}) + {own}\noutput = z\nloss = {loss}\n"
+        f"train {{\n precision = {precision}\n}}\n"
     )
+    model = check_source(Source("losses.nerva", text)).model
     *_, (_, last) = ir_stages(model, backend="native", vector_bytes=32)
     return differentiate(lower(model)), last
 
 
 def loss_and_gradient(program, y, t):
-    """The losses of samples, and the gradient of their sum by y, from the bias of each sample."""
-    dtype = getattr(np, program.precision)
-    weights = {"y.weight": np.zeros((K, 2 * K), dtype), "y.bias": np.zeros(K, dtype)}
-    losses, gradients = [], []
-    for row, target in zip(y, t, strict=True):
-        x = np.concatenate([row, target])[None].astype(dtype)
-        given = {"parameters": weights, "x": x, "t": np.zeros(1, np.int32)}
-        with np.errstate(all="ignore"):
-            outcome = run(program, "gradients", **given).results
-            losses.append(run(program, "evaluate", **given).results["loss"][0, 0])
-        gradients.append(np.asarray(outcome["y.bias"]).ravel())
-    return np.array(losses), np.array(gradients)
+    """The losses of samples and their gradients by y: those of each sample's own row."""
+    dtype, count = getattr(np, program.precision), len(y)
+    (weight,) = (parameter.value.name for parameter in program.parameters)
+    given = {
+        "parameters": {weight: np.zeros((K, count), dtype)},
+        "x": np.concatenate([y, t, np.eye(count)], axis=1).astype(dtype),
+        "t": np.zeros(count, np.int32),
+    }
+    with np.errstate(all="ignore"):
+        gradient = run(program, "gradients", **given).results[weight]
+        losses = run(program, "evaluate", **given).results["loss"][0]
+    return losses, count * np.asarray(gradient).T
 
 
 def data(name, rng, count=40):
@@ -88,7 +99,7 @@ def test_as_in_torch(name):
     at = torch.tensor(y, requires_grad=True)
     expected = LOSSES[name](at, torch.tensor(t))
     expected.sum().backward()
-    for program in programs(name, "float64"):
+    for program in programs(name, "float64", len(y)):
         losses, gradients = loss_and_gradient(program, y, t)
         np.testing.assert_allclose(losses, expected.detach(), rtol=1e-12, atol=1e-13)
         np.testing.assert_allclose(gradients, at.grad, rtol=1e-11, atol=1e-13)
@@ -96,10 +107,10 @@ def test_as_in_torch(name):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_against_central_differences(name):
-    """100 samples of 4 features, away from the kinks."""
-    y, t = data(name, np.random.default_rng(4), 100)
+    """10,000 points, 2,500 samples of 4 features, away from the kinks."""
+    y, t = data(name, np.random.default_rng(4), 2500)
     y += 0.01 * (np.abs(y - t) < 1e-3)
-    program, _ = programs(name, "float64")
+    program, _ = programs(name, "float64", len(y))
     _, gradients = loss_and_gradient(program, y, t)
     for feature in range(K):
         step = np.zeros(K)
@@ -132,7 +143,7 @@ def test_finite_where_the_true_value_is(name, precision):
         "negative_log_likelihood": [([0, 1, 0, 0], [0, 1, 0, 0])],
     }[name]
     y, t = (np.array([pair[side] for pair in ends], float) for side in (0, 1))
-    for program in programs(name, precision):
+    for program in programs(name, precision, len(y)):
         losses, gradients = loss_and_gradient(program, y, t)
         assert np.isfinite(losses).all()
         assert np.isfinite(gradients).all()
@@ -148,7 +159,62 @@ def test_binary_cross_entropy_keeps_its_digits(logit, target):
     expected = torch.log1p(torch.exp(-signed.abs())) + signed.clamp(min=0)
     expected.sum().backward()
     right = torch.sigmoid(signed.detach()) * (1 - 2 * target)
-    for program in programs("binary_cross_entropy", "float64"):
+    for program in programs("binary_cross_entropy", "float64", len(y)):
         losses, gradients = loss_and_gradient(program, y, t)
         np.testing.assert_allclose(losses, expected.detach().sum(1), rtol=1e-14)
         np.testing.assert_allclose(gradients, right, rtol=1e-12)
+
+
+def _log_sigmoid(x):
+    return -mpmath.log1p(mpmath.exp(-x)) if x > -1000 else x
+
+
+def _softmax_cross_entropy(y, t):
+    top = max(y)
+    total = top + mpmath.log(mpmath.fsum(mpmath.exp(x - top) for x in y))
+    return mpmath.fsum(b * (total - a) for a, b in zip(y, t, strict=True))
+
+
+def _each(function):
+    return lambda y, t: mpmath.fsum(function(a, b) for a, b in zip(y, t, strict=True))
+
+
+EXACT = {
+    "squared_error": _each(lambda y, t: (y - t) ** 2),
+    "mean_squared_error": lambda y, t: EXACT["squared_error"](y, t) / K,
+    "absolute_error": _each(lambda y, t: abs(y - t)),
+    "huber": _each(
+        lambda y, t: (
+            (y - t) ** 2 / 2
+            if abs(y - t) < 0.7
+            else mpmath.mpf(0.7) * (abs(y - t) - mpmath.mpf(0.7) / 2)
+        )
+    ),
+    "cross_entropy": _each(lambda y, t: -t * mpmath.log(y) if t else mpmath.mpf(0)),
+    "softmax_cross_entropy": _softmax_cross_entropy,
+    "logistic_cross_entropy": _each(lambda y, t: -t * _log_sigmoid(y)),
+    "binary_cross_entropy": _each(lambda y, t: -(t * _log_sigmoid(y) + (1 - t) * _log_sigmoid(-y))),
+    "negative_log_likelihood": lambda y, t: (
+        -mpmath.log(mpmath.fsum(a * b for a, b in zip(y, t, strict=True)))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_values_of_tiny_and_huge_arguments(name):
+    """Against mpmath with 60 digits, over 300 orders of magnitude."""
+    rng = np.random.default_rng(8)
+    count = 200
+    sizes = 10.0 ** rng.uniform(-150, 150 if "squared" in name else 300, (count, K))
+    y = sizes * rng.choice([-1, 1], (count, K))
+    t = np.eye(K)[rng.integers(0, K, count)]
+    if name in PROBABILITIES:
+        y = 10.0 ** rng.uniform(-300, 0, (count, K))
+    with mpmath.workdps(60):
+        exact = [
+            float(EXACT[name]([*map(mpmath.mpf, a)], [*map(mpmath.mpf, b)]))
+            for a, b in zip(y.tolist(), t.tolist(), strict=True)
+        ]
+    for program in programs(name, "float64", count):
+        losses, _ = loss_and_gradient(program, y, t)
+        np.testing.assert_allclose(losses, exact, rtol=1e-12, atol=1e-15)
