@@ -1343,7 +1343,6 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
         for (; begin + BLOCK <= end; begin += BLOCK) {
             _Alignas(VECTOR_BYTES) real gradient[BLOCK];
             dots(here, x, column + begin, gradient);
-            #pragma omp simd
             for (int i = 0; i < BLOCK; i++) {
                 const int64_t q = begin + i;
                 const real g = gradient[i];
@@ -1517,7 +1516,6 @@ KERNEL sddmm_lion(Array *weight, const real *restrict dz, const real *restrict x
         for (; begin + BLOCK <= end; begin += BLOCK) {
             _Alignas(VECTOR_BYTES) real gradient[BLOCK];
             dots(here, x, column + begin, gradient);
-            #pragma omp simd
             for (int i = 0; i < BLOCK; i++) {
                 const int64_t q = begin + i;
                 const real g = gradient[i];
@@ -1549,7 +1547,6 @@ KERNEL sddmm_lion_2(Array *weight, const real *restrict dz, const real *restrict
         for (; begin + BLOCK <= end; begin += BLOCK) {
             _Alignas(VECTOR_BYTES) real gradient[BLOCK];
             dots(here, x, column + begin, gradient);
-            #pragma omp simd
             for (int i = 0; i < BLOCK; i++) {
                 const int64_t q = begin + i;
                 const real g = gradient[i];
