@@ -37,7 +37,6 @@ from nerva_dsl.ir.operations import (
 )
 from nerva_dsl.ir.types import Value
 from nerva_dsl.passes.choose_kernels import MKL_PREFIX
-from nerva_dsl.runtime import masks
 
 _ELEMENTS = {"uint8": "uint8_t", "int32": "int32_t", "float32": "real", "float64": "real"}
 
@@ -349,6 +348,8 @@ def _mask(template: str) -> Callable[[Group, Context], Made]:
         head = group.body[0]
         if not isinstance(head, Bernoulli):
             raise TypeError(f"{template} cannot begin with {type(head).__name__}")
+        from nerva_dsl.runtime import masks  # noqa: PLC0415 -- imports NumPy
+
         kept = number(1 / head.keep, context.precision)
         given = [(Argument("real *restrict", "mask"), context.memory.address(head.result))]
         if head.like is None:

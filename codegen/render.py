@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pprint
 from pathlib import PurePath
+from typing import Any
 
 from nerva_dsl.codegen.environment import environment
 from nerva_dsl.codegen.generated import Generated
@@ -13,8 +14,6 @@ from nerva_dsl.codegen.spec import make_spec, uses_mkl
 from nerva_dsl.ir.program import Program
 from nerva_dsl.ir.types import Place
 from nerva_dsl.model import CheckedModel
-from nerva_dsl.runtime.given_patterns import to_bytes
-from nerva_dsl.runtime.philox import Purpose
 
 # What of the common part a kernel's template calls.
 _NEEDS = {
@@ -67,7 +66,7 @@ def generate(
             spec=pprint.pformat(spec, width=96, sort_dicts=False),
         ),
         spec=spec,
-        patterns=to_bytes(patterns) if patterns else b"",
+        patterns=_pattern_file(patterns) if patterns else b"",
         uses_mkl=uses_mkl(program),
     )
 
@@ -77,7 +76,7 @@ def _render_c(plan: Plan) -> str:
     if any(kernel.input is not None and kernel.input.checked for kernel in plan.kernels):
         used.add("checked")
     entries = {entry.name: entry for entry in plan.entries}
-    purposes = {"dropout": int(Purpose.DROPOUT), "drop_connect": int(Purpose.DROP_CONNECT)}
+    purposes = _purposes() if "philox" in used else {}
     declarations = _render("declarations.h.j2")
     letter = "d" if plan.precision == "float64" else "s"
     return _render(
@@ -90,6 +89,18 @@ def _render_c(plan: Plan) -> str:
         purposes=purposes,
         **entries,
     )
+
+
+def _pattern_file(patterns: dict[str, Any]) -> bytes:
+    from nerva_dsl.runtime.given_patterns import to_bytes  # noqa: PLC0415 -- imports NumPy
+
+    return to_bytes(patterns)
+
+
+def _purposes() -> dict[str, int]:
+    from nerva_dsl.runtime.philox import Purpose  # noqa: PLC0415 -- imports NumPy
+
+    return {"dropout": int(Purpose.DROPOUT), "drop_connect": int(Purpose.DROP_CONNECT)}
 
 
 def _render(template: str, **context: object) -> str:

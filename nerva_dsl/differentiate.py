@@ -49,7 +49,9 @@ def differentiate(program: Program) -> Program:
     applied: dict[str, Value] = gradients
     clipping: tuple[Operation, ...] = ()
     if program.clip_norm is not None:
-        applied, clipping = backward.clip(program.clip_norm, gradients)
+        # Constants, such as the means of `normalize`, have gradients too: they do not count.
+        own = {p.value.name: gradients[p.value.name] for p in trained}
+        applied, clipping = backward.clip(program.clip_norm, own)
     updates = tuple(
         Update((), backward.origin(p.value), p.value, applied[p.value.name], p.rule)
         for p in trained

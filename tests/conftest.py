@@ -1,8 +1,8 @@
 """Options and fixtures of all tests.
 
 `--refresh` rewrites expected texts; read the difference before committing it. `--programs N` checks
-N generated programs instead of the default. `--kills N` repeats the test in which a compile is
-killed.
+N generated programs instead of the default, `--programs FIRST:LAST` those of some seeds. `--kills`
+repeats the test in which a compile is killed.
 """
 
 from __future__ import annotations
@@ -15,18 +15,36 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
+TOGETHER = 10
+"""Programs of one test: they are linked and loaded together."""
+
+
+def _seeds(text: str) -> range:
+    """The seeds that `--programs` asks for."""
+    first, colon, last = text.partition(":")
+    return range(int(first), int(last)) if colon else range(int(first))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--refresh", action="store_true", help="rewrite expected texts")
-    parser.addoption("--programs", type=int, default=30, help="how many programs to generate")
-
+    parser.addoption(
+        "--programs",
+        type=_seeds,
+        default=_seeds("40"),
+        metavar="N",
+        help="how many programs to generate, or FIRST:LAST, the seeds of some (LAST excluded)",
+    )
     parser.addoption(
         "--kills", type=int, default=2, help="how many times to kill one of eight compiles"
     )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "program_seed" in metafunc.fixturenames:
-        metafunc.parametrize("program_seed", range(metafunc.config.getoption("programs")))
+    if "program_seeds" in metafunc.fixturenames:
+        seeds = metafunc.config.getoption("programs")
+        groups = [seeds[i : i + TOGETHER] for i in range(0, len(seeds), TOGETHER)]
+        names = [f"{group.start}:{group.stop}" for group in groups]
+        metafunc.parametrize("program_seeds", groups, ids=names)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from types import ModuleType
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,15 @@ from nerva_dsl.model import CheckedModel, Precision
 from nerva_dsl.runtime.build import build
 from nerva_dsl.runtime.loading import load_module
 from nerva_dsl.runtime.mkl import find_mkl
+from nerva_dsl.runtime.model import Model
 from nerva_dsl.runtime.target import resolve_target
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
 VECTOR_BYTES = 64
 KINK = {"float64": 1e-12, "float32": 1e-4}
+RATE = 0.05
+SMOOTH = ("sgd", "gradient_descent", "momentum", "nesterov", "own_momentum", "running")
+"""How the names of rules begin whose step is in proportion to the gradient."""
 
 
 BACKENDS = ("auto", "mkl", "native")
@@ -49,77 +53,75 @@ def dense(array: Any) -> np.ndarray:
     return array.toarray() if sp.issparse(array) else np.asarray(array)
 
 
-def assert_close(actual: Any, expected: Any, precision: str, what: str) -> None:
-    """Equal to the precision's tolerance, relative to the array's largest number."""
+def assert_close(actual: Any, expected: Any, precision: str, what: str, scale: float = 0.0) -> None:
+    """Equal to the precision's tolerance, relative to the array's largest number.
+
+    Args:
+        actual, expected: arrays, sparse or not.
+        precision: of what was computed.
+        what: for the message.
+        scale: of the numbers that it was computed from, if these may cancel: it stands for the
+            largest number if that is smaller.
+    """
     a, b = dense(actual).astype(np.float64), dense(expected).astype(np.float64)
     assert a.shape == b.shape, f"{what}: shapes {a.shape} and {b.shape}"
     assert np.isfinite(a).all(), f"{what}: not finite"
     error = np.abs(a - b).max(initial=0.0)
-    bound = TOLERANCE[precision] * np.abs(b).max(initial=0.0)
+    bound = TOLERANCE[precision] * max(np.abs(b).max(initial=0.0), scale)
     assert error <= bound, f"{what}: differs by {error:.3g}, allowed {bound:.3g}"
+
+
+def largest(gradients: Mapping[str, Any]) -> float:
+    """The largest number of all gradients."""
+    return max((np.abs(dense(g)).max(initial=0.0) for g in gradients.values()), default=0.0)
 
 
 def lively(parameters: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
     """Parameters that keep signals near 1 in sparse layers, and give half of the neurons a bias.
 
-    The other half keeps pre-activations of exactly 0 where no weight arrives, on the kink.
+    The other half keeps pre-activations of exactly 0 where no weight arrives, on the kink. What
+    follows a batch norm has no such: there a feature without input is 0 but for rounding.
     """
-    changed = {}
-    for name, value in parameters.items():
-        if value.ndim == 1:
-            changed[name] = rng.normal(size=value.shape) * rng.integers(0, 2, value.shape)
-            continue
-        stored = value.nnz if sp.issparse(value) else value.size
-        bound = np.sqrt(3 * value.shape[0] / stored)
-        numbers = rng.uniform(-bound, bound, stored)
-        if sp.issparse(value):
-            changed[name] = sp.csr_array((numbers, value.indices, value.indptr), value.shape)
-        else:
-            changed[name] = numbers.reshape(value.shape)
-    return changed
+    return {
+        name: _lively(name.rpartition(".")[2], value, rng) for name, value in parameters.items()
+    }
 
 
-Forward = Callable[[dict[str, torch.Tensor], torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
+def _lively(part: str, value: Any, rng: np.random.Generator) -> Any:
+    match part:
+        case "running_var" | "gamma":
+            return rng.uniform(0.5, 1.5, value.shape)
+        case "running_mean" | "beta":
+            return rng.normal(0.2, 0.3, size=value.shape)
+    if value.ndim == 1:
+        return rng.normal(size=value.shape) * rng.integers(0, 2, value.shape)
+    stored = value.nnz if sp.issparse(value) else value.size
+    bound = np.sqrt(3 * value.shape[0] / stored)
+    numbers = rng.uniform(-bound, bound, stored)
+    if sp.issparse(value):
+        return sp.csr_array((numbers, value.indices, value.indptr), value.shape)
+    return numbers.reshape(value.shape)
 
 
-def torch_reference(
-    forward: Forward, parameters: Mapping[str, Any], x: np.ndarray, t: np.ndarray | None
-) -> tuple[np.ndarray, float, dict[str, np.ndarray]]:
-    """Output, mean loss and gradients by all parameters, in double precision."""
-    tensors = {
+def tensors_of(parameters: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Parameters for PyTorch, in double precision, of which gradients can be taken."""
+    return {
         name: torch.tensor(dense(value), dtype=torch.float64, requires_grad=True)
         for name, value in parameters.items()
     }
-    output, loss, _ = forward(tensors, torch.tensor(x, dtype=torch.float64), _target(t))
-    mean = loss.mean()
-    mean.backward()
-    gradients = {
+
+
+def gradients_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    """What `backward` has left, by name."""
+    return {
         name: np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.numpy()
         for name, tensor in tensors.items()
     }
-    return output.detach().numpy(), mean.item(), gradients
 
 
-def away_from_kinks(
-    forward: Forward,
-    parameters: Mapping[str, Any],
-    x: np.ndarray,
-    t: np.ndarray | None,
-    precision: str,
-) -> np.ndarray:
-    """Which samples have no pre-activation so near a kink that rounding could decide the branch.
-
-    Exactly on the kink is allowed: there the choice of branch is defined.
-    """
-    tensors = {name: torch.tensor(dense(p)).double() for name, p in parameters.items()}
-    with torch.no_grad():
-        *_, distance = forward(tensors, torch.tensor(x, dtype=torch.float64), _target(t))
-    return np.flatnonzero(((distance == 0) | (distance > KINK[precision])).all(1).numpy())
-
-
-def _target(t: np.ndarray | None) -> torch.Tensor:
-    target = torch.tensor(0) if t is None else torch.tensor(t)
-    return target.double() if target.is_floating_point() else target
+def clear(distance: torch.Tensor, precision: str) -> np.ndarray:
+    """Whether each sample's distances from kinks, `[n, m]`, are 0 or large enough."""
+    return ((distance == 0) | (distance > KINK[precision])).all(1).numpy()
 
 
 def at_pattern(gradient: np.ndarray, like: Any) -> np.ndarray:
@@ -130,37 +132,94 @@ def at_pattern(gradient: np.ndarray, like: Any) -> np.ndarray:
     return gradient * pattern.toarray()
 
 
+@dataclass(frozen=True)
+class Observed:
+    """What a compiled model computes of one batch, with each of its entries.
+
+    Attributes:
+        x, t: the batch.
+        seed: of the model.
+        step: number of the next step, from 1.
+        parameters: before the step.
+        output: of `predict`.
+        evaluated: of `evaluate`.
+        gradients: of `gradients`.
+        loss: of `train_step`.
+        after: the parameters after it.
+    """
+
+    x: np.ndarray
+    t: np.ndarray | None
+    seed: int
+    step: int
+    parameters: dict[str, Any]
+    output: np.ndarray
+    evaluated: dict[str, Any]
+    gradients: dict[str, Any]
+    loss: float
+    after: dict[str, Any]
+
+
+def observe(make: type[Model], net: Any, x: np.ndarray, t: np.ndarray | None) -> Observed:
+    """Call every entry on a batch; the model stays as it is."""
+    parameters = net.parameters()
+    copy = make(seed=net.seed)
+    copy.set_parameters(parameters)
+    return Observed(
+        x=x,
+        t=t,
+        seed=net.seed,
+        step=copy.step + 1,
+        parameters=parameters,
+        output=net.predict(x),
+        evaluated=net.evaluate(x, t),
+        gradients=net.gradients(x, t),
+        loss=copy.train_step(x, t, lr=RATE),
+        after=copy.parameters(),
+    )
+
+
 def assert_interpreter_agrees(
     program: Program,
-    module: ModuleType,
-    net: Any,
-    x: np.ndarray,
-    t: np.ndarray | None,
+    seen: Observed,
     precision: str,
     stage: str,
+    scales: Mapping[str, float] = MappingProxyType({}),
 ) -> None:
-    """The IR's meaning is what the compiled model computes: every entry, and one step."""
-    parameters = net.parameters()
-    given = {"parameters": parameters, "x": x, "t": t}
+    """The IR's meaning is what the compiled model computes: every entry, and one step.
+
+    Args:
+        program: after some stage.
+        seen: what the compiled model computes.
+        precision: of both.
+        stage: for messages.
+        scales: the sizes below which a gradient is 0 but for rounding, by parameter.
+    """
+    given = {"parameters": seen.parameters, "x": seen.x, "t": seen.t}
     outcome = interpret.run(program, "predict", **given)
-    assert_close(net.predict(x), outcome.results["output"].T, precision, f"{stage}: output")
+    assert_close(seen.output, outcome.results["output"].T, precision, f"{stage}: output")
     outcome = interpret.run(program, "evaluate", **given)
-    evaluated = net.evaluate(x, t)
     for name, values in outcome.results.items():
-        assert_close([evaluated[name]], [values.mean()], precision, f"{stage}: {name}")
+        measured = seen.evaluated[name]
+        if np.ndim(measured):  # a confusion matrix: each sample has its cell
+            cells = np.bincount(values.ravel().astype(int), minlength=measured.size)
+            np.testing.assert_array_equal(measured.ravel(), cells, f"{stage}: {name}")
+        else:
+            assert_close([measured], [values.mean()], precision, f"{stage}: {name}")
+    given |= {"seed": seen.seed, "step": seen.step}
     outcome = interpret.run(program, "gradients", **given)
-    gradients = net.gradients(x, t)
-    assert set(gradients) == set(outcome.results)
-    for name, gradient in gradients.items():
+    assert set(seen.gradients) == set(outcome.results)
+    for name, gradient in seen.gradients.items():
         expected = outcome.results[name]
         expected = expected[:, 0] if gradient.ndim == 1 else expected
-        assert_close(gradient, expected, precision, f"{stage}: gradient of {name}")
-    if precision == "float32" and program.rules[0].name not in ("sgd", "momentum", "nesterov"):
-        return  # dividing by the gradient's size would make a step of a tiny one's rounding
-    outcome = interpret.run(program, "step", **given, lr=0.05, step=net.step + 1)
-    copy = module.Model(seed=net.seed)
-    copy.set_parameters(parameters)
-    loss = copy.train_step(x, t, lr=0.05)
-    assert_close([loss], [outcome.results["loss"].mean()], precision, f"{stage}: loss of a step")
-    for name, value in copy.parameters().items():
-        assert_close(value, outcome.parameters[name], precision, f"{stage}: {name} after a step")
+        scale = scales.get(name, 0.0)
+        assert_close(gradient, expected, precision, f"{stage}: gradient of {name}", scale)
+    outcome = interpret.run(program, "step", **given, lr=RATE)
+    assert_close([seen.loss], [outcome.results["loss"].mean()], precision, f"{stage}: step's loss")
+    rules = {parameter.value.name: parameter.rule for parameter in program.parameters}
+    for name, value in seen.after.items():
+        # A rule that divides by the gradient's size makes a step of a tiny one's rounding.
+        if precision == "float64" or rules[name].startswith(SMOOTH):
+            expected = outcome.parameters[name]
+            moved = RATE * scales.get(name, 0.0)
+            assert_close(value, expected, precision, f"{stage}: {name} after a step", moved)

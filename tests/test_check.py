@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import twins
 from nerva_dsl import model
 from nerva_dsl.check import check, check_source
 from nerva_dsl.check.densities import erdos_renyi, least_overall, least_own, rounded
@@ -18,7 +19,9 @@ from nerva_dsl.scalar import Apply, Number, Var, apply, variables, walk
 from nerva_dsl.source import Source
 
 ROOT = Path(__file__).parents[1]
-MODELS = sorted((ROOT / "models").glob("*.nerva"))
+MODELS = sorted(
+    path for path in (ROOT / "models").glob("*.nerva") if path.stem not in twins.LIBRARIES
+)
 
 SIMPLE = """\
 model simple
@@ -611,12 +614,6 @@ def test_shipped_models(path):
     result = check(path, {})
     assert result.model.name == path.stem
     assert result.warnings == ()
-
-
-def test_the_shipped_models_are_those_promised():
-    assert [path.stem for path in MODELS] == (
-        ["autoencoder", "cifar10", "custom", "digits", "digits_dense", "residual"]
-    )
 
 
 def test_the_overall_density_of_digits():

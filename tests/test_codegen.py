@@ -25,7 +25,7 @@ from nerva_dsl.runtime.commands import STRICT_WARNINGS
 from nerva_dsl.runtime.toolchain import find_compiler_command
 from nerva_dsl.scalar import Number, Var, apply
 from nerva_dsl.source import Source
-from oracle import assert_interpreter_agrees, compiled, dense, lively, programs
+from oracle import assert_interpreter_agrees, compiled, dense, lively, observe, programs
 
 MODELS = sorted(twins.TWINS)
 FOLDER = Path(__file__).parent.parent / "models"
@@ -181,8 +181,9 @@ def test_awkward_names(tmp_path):
     assert {"H1.weight", "h1.weight", "y.1.bias", "y.2.bias"} <= set(net.parameters())
     x = rng.normal(size=(5, 6)).astype(np.float32)
     t = rng.normal(size=(5, 3)).astype(np.float32)
+    seen = observe(module.Model, net, x, t)
     for stage, program in programs(model, "float64"):
-        assert_interpreter_agrees(program, module, net, x, t, "float64", stage)
+        assert_interpreter_agrees(program, seen, "float64", stage)
 
 
 @pytest.mark.parametrize(
@@ -493,8 +494,9 @@ def test_losses_of_several_loops(case):
     net = module.Model(seed=1)
     net.set_parameters(lively(net.parameters(), rng))
     x, t = (rng.normal(size=(5, n)).astype(np.float32) for n in (3, outputs))
+    seen = observe(module.Model, net, x, t)
     for stage, program in programs(model, "float64"):
-        assert_interpreter_agrees(program, module, net, x, t, "float64", stage)
+        assert_interpreter_agrees(program, seen, "float64", stage)
 
 
 # Agreement of the text with the plan

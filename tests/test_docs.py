@@ -231,4 +231,5 @@ def _load(entry):
 def test_shipped_models_are_listed():
     for path in (ROOT / "models").glob("*.nerva"):
         assert f"`{path.stem}`" in TEXTS["CHANGELOG.md"]
-        assert not check(path, {}).warnings
+        if "\nmodel " in path.read_text():  # a library has none
+            assert not check(path, {}).warnings

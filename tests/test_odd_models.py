@@ -8,7 +8,7 @@ import pytest
 from nerva_dsl.check import check_source
 from nerva_dsl.errors import DiagnosticError
 from nerva_dsl.source import Source
-from oracle import assert_close, assert_interpreter_agrees, compiled, programs
+from oracle import assert_close, assert_interpreter_agrees, compiled, observe, programs
 
 FRAME = """model odd
 input  x : float32[6]
@@ -59,9 +59,10 @@ def agrees(model, precision, classes, count):
     x = rng.uniform(0.5, 1.5, (count, model.input.features))
     t = rng.integers(0, classes, count)
     net = module.Model(seed=1)
+    seen = observe(module.Model, net, x, t)
     first, *_, last = programs(model, precision)
     for stage, program in (first, last):
-        assert_interpreter_agrees(program, module, net, x, t, precision, stage)
+        assert_interpreter_agrees(program, seen, precision, stage)
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
@@ -129,3 +130,14 @@ def test_constants_beyond_float32_are_infinite_there(value):
 def test_a_loss_without_a_slope(body):
     with pytest.raises(DiagnosticError, match="nothing to learn"):
         model_of(FRAME.format(body=body, train=""))
+
+
+def test_constants_do_not_count_in_the_norm_that_is_clipped():
+    """A step of size 1 along the gradient, scaled to norm 0.01, has this length."""
+    body = "h = tanh(linear(normalize(x, [1, 2], [2, 3]), 4))\ny = linear(h, 3)"
+    train = "optimizer = sgd(); clip_norm = 0.01"
+    net = compiled(model_of(FRAME.format(body=body, train=train)), "float64").Model()
+    before = net.parameters()
+    net.train_step(np.random.default_rng(0).normal(size=(5, 6)), [0, 1, 2, 0, 1], lr=1.0)
+    moved = [np.sum((value - before[name]) ** 2) for name, value in net.parameters().items()]
+    assert np.sqrt(np.sum(moved)) == pytest.approx(0.01, rel=1e-12)

@@ -2,71 +2,151 @@
 
 from __future__ import annotations
 
+import traceback
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pytest
 
-import programs
 import twins
+from differ import (
+    TooNearError,
+    assert_differentiates,
+    assert_evaluates,
+    assert_schedules,
+    assert_trains,
+    settled,
+)
+from generate import Program, generate
 from nerva_dsl.check import check, check_source
+from nerva_dsl.codegen.render import generate as generate_c
+from nerva_dsl.driver import ir_stages
+from nerva_dsl.ir.program import Program as IrProgram
+from nerva_dsl.runtime.mkl import find_mkl
+from nerva_dsl.runtime.model import Model
+from nerva_dsl.runtime.target import resolve_target
 from nerva_dsl.source import Source
 from oracle import (
     BACKENDS,
-    assert_close,
     assert_interpreter_agrees,
-    at_pattern,
-    away_from_kinks,
     compiled,
     lively,
-    torch_reference,
+    observe,
 )
 from oracle import programs as ir_programs
-
-
-def _check_all(model, forward, data, precision, backend):
-    """Compare all three on one batch of full size and one that is short."""
-    module = compiled(model, precision, backend)
-    rng = np.random.default_rng(model.seed)
-    for count in {model.batch, max(1, model.batch // 2 + 1)}:
-        for seed in range(20):
-            net = module.Model(seed=seed)
-            net.set_parameters(lively(net.parameters(), rng))
-            parameters = net.parameters()
-            x, t = data(rng, 20 * count + 100)
-            kept = away_from_kinks(forward, parameters, x, t, precision)[:count]
-            if len(kept) == count:
-                break
-        else:
-            pytest.fail("too few samples without a pre-activation near a kink")
-        x, t = x[kept], None if t is None else t[kept]
-        output, loss, gradients = torch_reference(forward, parameters, x, t)
-        assert_close(net.predict(x), output, precision, "output")
-        assert_close([net.loss(x, t)], [loss], precision, "loss")
-        own = net.gradients(x, t)
-        for name, gradient in own.items():
-            expected = at_pattern(gradients[name], parameters[name])
-            assert_close(gradient, expected, precision, f"gradient of {name}")
-        for name in set(parameters) - set(own):
-            assert not gradients[name].any(), f"{name} has a gradient, but is not trained"
-        for stage, program in ir_programs(model, precision):
-            assert_interpreter_agrees(program, module, net, x, t, precision, stage)
+from together import build_together
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 @pytest.mark.parametrize("name", sorted(twins.TWINS))
 def test_shipped_models(name, precision, backend, models):
+    """Compare all three on one batch of full size and one that is short."""
     model = check(models / f"{name}.nerva", {}).model
-    twin = twins.TWINS[name]
-    _check_all(model, twin.forward, twin.data, precision, backend)
+    twin = twins.TWINS[name].program(model)
+    module = compiled(model, precision, backend)
+    rng = np.random.default_rng(model.seed)
+    for count in {model.batch, max(1, model.batch // 2 + 1)}:
+        net, evaluated, trained = _batches(twin, module.Model, rng, count, precision)
+        _check_batch(
+            twin, module.Model, net, (evaluated, trained), precision, ir_programs(model, precision)
+        )
 
 
 def test_every_shipped_model_has_a_twin(models):
-    assert {path.stem for path in models.glob("*.nerva")} == set(twins.TWINS)
+    assert {path.stem for path in models.glob("*.nerva")} == set(twins.TWINS) | twins.LIBRARIES
 
 
-@pytest.mark.parametrize("backend", ["mkl", "native"])  # auto takes its kernels from these
-@pytest.mark.parametrize("precision", ["float64", "float32"])
-def test_generated_programs(program_seed, precision, backend):
-    program = programs.generate(program_seed)
-    model = check_source(Source(f"generated_{program_seed}.nerva", program.text), {}).model
-    _check_all(model, program.forward, program.data, precision, backend)
+@dataclass(frozen=True)
+class Variant:
+    """A generated program, compiled in a precision for a backend.
+
+    Attributes:
+        seed: of the program.
+        stages: the IR after each stage that has backward graphs.
+    """
+
+    seed: int
+    precision: str
+    backend: str
+    program: Program
+    stages: tuple[tuple[str, IrProgram], ...]
+
+    @property
+    def key(self) -> str:
+        return f"program_{self.seed}_{self.precision}_{self.backend}"
+
+
+def _variants(seed):
+    """A program in both precisions; one has MKL's products, the other generated ones."""
+    program = generate(seed)
+    model = check_source(Source(f"{program.name}.nerva", program.text), {}).model
+    width = resolve_target("native").vector_bytes
+    for number, precision in enumerate(("float64", "float32")):
+        backend = "mkl" if (seed + number) % 2 and find_mkl() is not None else "native"
+        own = replace(model, precision=precision)
+        _, *stages = ir_stages(own, backend=backend, vector_bytes=width)
+        generated = generate_c(
+            own, stages[-1][1], backend=backend, target="native", vector_bytes=width
+        )
+        yield Variant(seed, precision, backend, program, tuple(stages)), generated
+
+
+def test_generated_programs(program_seeds):
+    """All that is wrong is reported, with the seed that makes the program again."""
+    variants, failures = {}, []
+    for seed in program_seeds:
+        try:
+            variants |= {variant.key: (variant, made) for variant, made in _variants(seed)}
+        except Exception:
+            failures.append(f"program {seed} does not compile:\n{traceback.format_exc()}")
+    built = {key: generated for key, (_, generated) in variants.items()}
+    classes = build_together(built) if built else {}
+    for key, (variant, _) in variants.items():
+        try:
+            _check(variant, classes[key])
+        except Exception:
+            failures.append(
+                f"program {variant.seed} in {variant.precision} with {variant.backend} kernels "
+                f"(--programs {variant.seed}:{variant.seed + 1}):\n{traceback.format_exc()}"
+            )
+    if failures:
+        pytest.fail(f"{len(failures)} failures\n\n" + "\n".join(failures), pytrace=False)
+
+
+def _check(variant: Variant, make: type[Model]) -> None:
+    program, precision = variant.program, variant.precision
+    rng = np.random.default_rng(variant.seed)
+    for count in dict.fromkeys((program.batch, max(1, program.batch // 2 + 1))):
+        net, *batches = _batches(program, make, rng, count, precision)
+        _check_batch(program, make, net, batches, precision, variant.stages)
+    if precision == "float64":
+        assert_schedules(program, make._extension.lib.nerva_learning_rate)
+        net = make(seed=variant.seed)
+        net.set_parameters(lively(net.parameters(), rng))
+        assert_trains(program, net, rng)
+
+
+def _check_batch(program, make, net, batches, precision, stages):
+    evaluated, trained = batches
+    assert_evaluates(program, net, evaluated, precision)
+    scales = assert_differentiates(program, net, trained, precision)
+    seen = observe(make, net, *trained)
+    before = None
+    for stage, ir in stages:
+        if ir != before:
+            assert_interpreter_agrees(ir, seen, precision, stage, scales)
+        before = ir
+
+
+def _batches(program, make, rng, count, precision):
+    """A model, and batches for evaluation and training that are away from kinks."""
+    for seed in range(20):
+        net = make(seed=seed)
+        net.set_parameters(lively(net.parameters(), rng))
+        given = (program, net, rng, count, precision)
+        try:
+            return net, settled(*given, training=False), settled(*given, training=True)
+        except TooNearError:
+            count = max(count * 2 // 3, 1 + program.normalizes)
+    raise TooNearError("no model has a batch that is away from all kinks")

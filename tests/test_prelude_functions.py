@@ -38,7 +38,6 @@ TORCH = {
     "hard_tanh": F.hardtanh,
     "softplus": lambda x: F.softplus(x, threshold=40),
     "silu": F.silu,
-    "swish": F.silu,
     "gelu": F.gelu,
     "elu": lambda x: F.elu(x, 1.7),
 }
@@ -46,7 +45,6 @@ EXACT = {
     "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
     "softplus": lambda x: mpmath.log(1 + mpmath.exp(x)),
     "silu": lambda x: x / (1 + mpmath.exp(-x)),
-    "swish": lambda x: x / (1 + mpmath.exp(-x)),
     "gelu": lambda x: x * mpmath.ncdf(x),
     "elu": lambda x: x if x > 0 else 1.7 * mpmath.expm1(x),
     "relu": lambda x: max(x, mpmath.mpf(0)),

@@ -63,8 +63,10 @@ def test_marked_loops_become_vectors(name, target, models, tmp_path):
     generated = driver.emit_c(file, {}, backend="native", target=target)
     (tmp_path / "kernels.c").write_text(generated.c_source, encoding="utf-8")
     flags = resolve_target(target).flags
+    # A loop that only copies would become a call of memcpy, which gcc does not report as vectors.
+    report = ("-fno-tree-loop-distribute-patterns", "-fopt-info-vec-optimized")
     done = subprocess.run(
-        ["gcc", *KERNEL_FLAGS, *flags, "-fopt-info-vec-optimized", "-c", "kernels.c"],
+        ["gcc", *KERNEL_FLAGS, *flags, *report, "-c", "kernels.c"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -75,12 +77,14 @@ def test_marked_loops_become_vectors(name, target, models, tmp_path):
     marked = list(loops(generated.c_source))
     assert len(marked) >= 10
     text = generated.c_source.splitlines()
+    # gcc reads what only one branch of an `if` needs inside that branch, which takes masked loads
+    # to make vectors of. Without them, the loops that call functions are what matters.
+    masks = target != "x86-64-v2"
     scalar = [
         "\n".join(text[first - 1 : last])
         for first, last in marked
         if not vectorized.intersection(range(first, last + 1))
-        # A copy of four numbers is a load and a store without being a loop.
-        and "turned[" not in text[first]
+        and (masks or "_float(" in "".join(text[first - 1 : last]))
     ]
     assert not scalar, "\n".join(scalar)
     # None of C's own is called for one number at a time.

@@ -76,7 +76,7 @@ def drop_connect(
     builder: Emitter, weight: Value, layer: checked.Layer, origin: tuple[Place, ...]
 ) -> Value:
     """The weight with some of its numbers left out: Wan et al., ICML 2013."""
-    mask, dropped = (Value(f"{layer.name}.{part}", weight.type) for part in ("mask", "dropped"))
+    mask, dropped = (Value(f"{weight.name}.{part}", weight.type) for part in ("mask", "dropped"))
     builder.bernoulli(mask, layer.drop_connect, weight, origin)
     builder.masks[weight.name] = mask
     kept = apply("mul", Var("a0"), Var("a1"))

@@ -10,7 +10,7 @@ v > 0 exactly if y > 0; tanh: 1 - y²). Otherwise a reader `dy * s(v)` becomes `
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nerva_dsl.ir.maps import compact
@@ -100,6 +100,14 @@ def _hoist_slopes(graph: Graph) -> Graph:
     return replace(graph, operations=tuple(operations))
 
 
+def _fresh(name: str, places: Container[str], readers: Container[str]) -> str:
+    """The name, numbered if something has it: a learned parameter, say, which is read."""
+    unique, number = name, 2
+    while unique in places or unique in readers:
+        unique, number = f"{name}.{number}", number + 1
+    return unique
+
+
 def _slope(
     reader: Map,
     places: Mapping[str, int],
@@ -140,7 +148,7 @@ def _slope(
     fits = all(v.type == reader.result.type or v.name not in places for v in inputs)
     if not (only_for_this and batched and fits):
         return None
-    slope = Value(f"{reader.result.name}.slope", reader.result.type)
+    slope = Value(_fresh(f"{reader.result.name}.slope", places, readers), reader.result.type)
     return (
         Map((slope,), reader.origin, expression, inputs, reader.label),
         replace(

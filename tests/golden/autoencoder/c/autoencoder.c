@@ -1136,7 +1136,6 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
         for (; begin + BLOCK <= end; begin += BLOCK) {
             _Alignas(VECTOR_BYTES) real gradient[BLOCK];
             dots(here, x, column + begin, gradient);
-            #pragma omp simd
             for (int i = 0; i < BLOCK; i++) {
                 const int64_t q = begin + i;
                 const real g = gradient[i];
@@ -1258,7 +1257,6 @@ KERNEL sddmm_momentum(Array *weight, const real *restrict dz, const real *restri
         for (; begin + BLOCK <= end; begin += BLOCK) {
             _Alignas(VECTOR_BYTES) real gradient[BLOCK];
             dots(here, x, column + begin, gradient);
-            #pragma omp simd
             for (int i = 0; i < BLOCK; i++) {
                 const int64_t q = begin + i;
                 const real g = gradient[i];
@@ -1304,7 +1302,6 @@ KERNEL sddmm_momentum_2(Array *weight, const real *restrict dz, const real *rest
         for (; begin + BLOCK <= end; begin += BLOCK) {
             _Alignas(VECTOR_BYTES) real gradient[BLOCK];
             dots(here, x, column + begin, gradient);
-            #pragma omp simd
             for (int i = 0; i < BLOCK; i++) {
                 const int64_t q = begin + i;
                 const real g = gradient[i];

@@ -1363,7 +1363,6 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
         for (; begin + BLOCK <= end; begin += BLOCK) {
             _Alignas(VECTOR_BYTES) real gradient[BLOCK];
             dots(here, x, column + begin, gradient);
-            #pragma omp simd
             for (int i = 0; i < BLOCK; i++) {
                 const int64_t q = begin + i;
                 const real g = gradient[i];
@@ -1546,7 +1545,6 @@ KERNEL sddmm_scaled_sgd(Array *weight, const real *restrict dz, const real *rest
         for (; begin + BLOCK <= end; begin += BLOCK) {
             _Alignas(VECTOR_BYTES) real gradient[BLOCK];
             dots(here, x, column + begin, gradient);
-            #pragma omp simd
             for (int i = 0; i < BLOCK; i++) {
                 const int64_t q = begin + i;
                 const real g = gradient[i];
@@ -1578,7 +1576,6 @@ KERNEL sddmm_scaled_sgd_2(Array *weight, const real *restrict dz, const real *re
         for (; begin + BLOCK <= end; begin += BLOCK) {
             _Alignas(VECTOR_BYTES) real gradient[BLOCK];
             dots(here, x, column + begin, gradient);
-            #pragma omp simd
             for (int i = 0; i < BLOCK; i++) {
                 const int64_t q = begin + i;
                 const real g = gradient[i];

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <mkl_cblas.h>
 #include <mkl_spblas.h>
 #if defined(__SSE2__)
@@ -31,6 +32,7 @@ typedef struct {
     double learning_rate;     /* NaN: the schedule's */
     int64_t epoch, epochs;    /* for the schedule */
     int64_t step;             /* steps done before this call */
+    uint64_t seed;            /* of the masks of dropout */
     int32_t threads;          /* 0: as many as OpenMP chooses */
 } nerva_job;
 
@@ -43,7 +45,7 @@ typedef struct {
                                  3: memory ran out */
     int64_t row, feature;     /* where the input is not finite */
     int32_t layer;            /* first layer that is not finite; -1: the loss itself */
-    double totals[8];         /* sums over the samples, added to what is there */
+    double totals[32];        /* sums over the samples, added to what is there */
 } nerva_report;
 
 nerva_model *nerva_create(void);
@@ -54,10 +56,12 @@ int64_t *nerva_row_start(nerva_model *model, int parameter);
 int32_t *nerva_column(nerva_model *model, int parameter);
 int nerva_index(nerva_model *model, int parameter);
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
-int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report);
+int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
+                   int64_t *counts);
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output);
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradients);
+int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **masks);
 double nerva_learning_rate(double epoch, double epochs, double step);
 
 
@@ -66,11 +70,26 @@ enum {
     LANES = 16,       /* numbers in a vector */
     TILE = 32,      /* numbers of a row that are computed at once */
     STRIDE = 32,    /* numbers from one row of an activation to the next */
-    JAM = 4          /* rows of a dense product that are computed at once */
+    JAM = 4,         /* rows of a dense product that are computed at once */
+    BLOCK = 16         /* non-zeros whose gradients are computed at once */
 };
-enum { VECTOR_BYTES = 64 };
+enum {
+    VECTOR_BYTES = 64,
+    CHUNK = 1024              /* features that one thread gathers of a few samples */
+};
+
+/* Kernels are called, not copied into their callers: a model of many layers stays small. */
+#define KERNEL static __attribute__((noinline)) void
 
 typedef real vector __attribute__((vector_size(VECTOR_BYTES), may_alias));
+
+/* The lanes of two vectors with the given numbers, those of the second counted after the first's. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int32_t lane_numbers __attribute__((vector_size(VECTOR_BYTES)));
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (lane_numbers){ __VA_ARGS__ })
+#endif
 
 /* MKL computes a sparse product in blocks of rows on a grid that does not know the threads. */
 enum { BLOCKS = 16 };
@@ -284,6 +303,8 @@ enum { INPUT_NOT_FINITE = 1, LOSS_NOT_FINITE = 2, OUT_OF_MEMORY = 3 };
 /* What the threads of a call share. */
 typedef struct {
     real lr, step;            /* of the current step; steps count from 1 */
+    int64_t steps_done;       /* before the current step */
+    uint64_t seed;            /* of the masks of dropout */
     int leave;                /* after this batch: to stop was asked for, or there is an error */
     int error;
     int64_t row, feature;
@@ -342,32 +363,437 @@ static void restore_subnormals(unsigned long before)
 #endif
 }
 
-/* Remember the first number of a sample that is not finite; of several, that of the lowest row. */
-static void report_input(Run *run, int64_t row, const real *sample, int64_t block, int width)
+/* Remember a number of a sample that is not finite, between two features; of several, that of the
+ * lowest row and feature. */
+static void report_input(Run *run, int64_t row, const real *sample, int64_t from, int64_t to)
 {
-    int feature = 0;
-    while (feature < width - 1 && isfinite(sample[feature]))
-        feature++;
+    int64_t found = from;
+    while (found < to - 1 && isfinite(sample[found]))
+        found++;
     #pragma omp critical
-    {
-        const int64_t found = block + feature;
-        if (!run->error || row < run->row || (row == run->row && found < run->feature)) {
-            run->error = INPUT_NOT_FINITE;
-            run->row = row;
-            run->feature = found;
-        }
+    if (!run->error || row < run->row || (row == run->row && found < run->feature)) {
+        run->error = INPUT_NOT_FINITE;
+        run->row = row;
+        run->feature = found;
     }
+}
+
+/* Mathematical functions of one number. They have no branches and call nothing, so that the compiler
+ * makes vectors of a loop that calls them, on any processor.
+ *
+ * Infinities and NaN are treated as by the C library. Results that would be subnormal are zero in
+ * exp; log takes subnormal arguments for zero; for the others a subnormal is at most flushed.
+ *
+ * Every product that is added to something is written as a multiply_add, and no result ends in a
+ * product that is not exact. Otherwise the compiler would be free to fuse it in one copy of a loop
+ * and not in another, and results would depend on the position. Bounds of errors are stated in units
+ * in the last place (ulp), with and without fused multiplication. */
+#define INLINED static inline __attribute__((always_inline))
+
+/* a b + c, rounded once where the processor does so. */
+INLINED float multiply_add_float(float a, float b, float c)
+{
+#if defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA)
+    return __builtin_fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+INLINED uint32_t bits_of_float(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+INLINED float float_of_bits(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* e^x = 2^k (1 + p) with k = round(x / ln 2): returns p, between sqrt(1/2) - 1 and sqrt(2) - 1, and
+ * k as an addend to the exponent of a word. With r = x - k ln 2, p = r + r^2 q(r). */
+INLINED float exp_parts_float(float x, uint32_t *power)
+{
+    const float shifted = multiply_add_float(x, 1.442695f, 12582912.0f);
+    const float k = shifted - 12582912.0f;
+    const float nearly = multiply_add_float(k, -0.6933594f, x);
+    const float r = multiply_add_float(k, 0.00021219444f, nearly);
+    float q = 0.0013946452f;
+    q = multiply_add_float(q, r, 0.008366584f);
+    q = multiply_add_float(q, r, 0.04166628f);
+    q = multiply_add_float(q, r, 0.16666543f);
+    q = multiply_add_float(q, r, 0.5f);
+    *power = bits_of_float(shifted) << 23;
+    return multiply_add_float(r * r, q, r);
+}
+
+/* e^x; at most 1.0 ulp. */
+INLINED float exp_float(float x)
+{
+    uint32_t power;
+    const float p = exp_parts_float(x, &power);
+    const float y = float_of_bits(bits_of_float(1 + p) + power);
+    const float high = x <= 88.72283f ? y : x + INFINITY;
+    return x < -87.33654f ? 0 : high;
+}
+
+/* x = 2^k m with m between sqrt(1/2) and sqrt(2): returns m, and k. */
+INLINED float significand_float(float x, float *k)
+{
+    const uint32_t moved = bits_of_float(x) + 0x4afb0du;
+    *k = float_of_bits((moved >> 23) | 0x4b000000u) - 8388735.0f;
+    return float_of_bits((moved & 0x7fffffu) + 0x3f3504f3u);
+}
+
+/* k ln 2 + log(1 + h), as k ln 2 + h - (h^2 / 2 - s (h^2 / 2 + s^2 q(s^2))) with s = h / (2 + h), the
+ * arrangement of log in FreeBSD's msun (1993). */
+INLINED float log_parts_float(float h, float k)
+{
+    const float s = h / (2 + h);
+    const float square = s * s;
+    float q = 0.29871997f;
+    q = multiply_add_float(q, square, 0.39977533f);
+    q = multiply_add_float(q, square, 0.66666776f);
+    const float half = 0.5f * h;
+    const float sum = multiply_add_float(square, q, half * h);
+    const float low = multiply_add_float(s, sum, k * -0.00021219444f);
+    return multiply_add_float(k, 0.6933594f, h - multiply_add_float(half, h, -low));
+}
+
+/* log(x); at most 1.0 ulp. */
+INLINED float log_float(float x)
+{
+    float k;
+    const float m = significand_float(x, &k);
+    const float y = log_parts_float(m - 1, k);
+    const float inside = x <= 3.4028235e+38f ? y : x + INFINITY;
+    const float outside = x > -1.1754944e-38f ? -INFINITY : NAN;
+    return x < 1.1754944e-38f ? outside : inside;
+}
+
+/* turned[j][i] = sample[i][block + j]: a square of as many samples and features as a vector has lanes, turned in
+ * registers. A sample that is not there is zero. */
+static inline void turn_real(const real *const *sample, int64_t block, real (*turned)[LANES])
+{
+    typedef real numbers __attribute__((vector_size(LANES * sizeof(real))));
+    vector r0 = {0};
+    if (sample[0]) {
+        numbers here;
+        memcpy(&here, sample[0] + block, sizeof here);
+        r0 = __builtin_convertvector(here, vector);
+    }
+    vector r1 = {0};
+    if (sample[1]) {
+        numbers here;
+        memcpy(&here, sample[1] + block, sizeof here);
+        r1 = __builtin_convertvector(here, vector);
+    }
+    vector r2 = {0};
+    if (sample[2]) {
+        numbers here;
+        memcpy(&here, sample[2] + block, sizeof here);
+        r2 = __builtin_convertvector(here, vector);
+    }
+    vector r3 = {0};
+    if (sample[3]) {
+        numbers here;
+        memcpy(&here, sample[3] + block, sizeof here);
+        r3 = __builtin_convertvector(here, vector);
+    }
+    vector r4 = {0};
+    if (sample[4]) {
+        numbers here;
+        memcpy(&here, sample[4] + block, sizeof here);
+        r4 = __builtin_convertvector(here, vector);
+    }
+    vector r5 = {0};
+    if (sample[5]) {
+        numbers here;
+        memcpy(&here, sample[5] + block, sizeof here);
+        r5 = __builtin_convertvector(here, vector);
+    }
+    vector r6 = {0};
+    if (sample[6]) {
+        numbers here;
+        memcpy(&here, sample[6] + block, sizeof here);
+        r6 = __builtin_convertvector(here, vector);
+    }
+    vector r7 = {0};
+    if (sample[7]) {
+        numbers here;
+        memcpy(&here, sample[7] + block, sizeof here);
+        r7 = __builtin_convertvector(here, vector);
+    }
+    vector r8 = {0};
+    if (sample[8]) {
+        numbers here;
+        memcpy(&here, sample[8] + block, sizeof here);
+        r8 = __builtin_convertvector(here, vector);
+    }
+    vector r9 = {0};
+    if (sample[9]) {
+        numbers here;
+        memcpy(&here, sample[9] + block, sizeof here);
+        r9 = __builtin_convertvector(here, vector);
+    }
+    vector r10 = {0};
+    if (sample[10]) {
+        numbers here;
+        memcpy(&here, sample[10] + block, sizeof here);
+        r10 = __builtin_convertvector(here, vector);
+    }
+    vector r11 = {0};
+    if (sample[11]) {
+        numbers here;
+        memcpy(&here, sample[11] + block, sizeof here);
+        r11 = __builtin_convertvector(here, vector);
+    }
+    vector r12 = {0};
+    if (sample[12]) {
+        numbers here;
+        memcpy(&here, sample[12] + block, sizeof here);
+        r12 = __builtin_convertvector(here, vector);
+    }
+    vector r13 = {0};
+    if (sample[13]) {
+        numbers here;
+        memcpy(&here, sample[13] + block, sizeof here);
+        r13 = __builtin_convertvector(here, vector);
+    }
+    vector r14 = {0};
+    if (sample[14]) {
+        numbers here;
+        memcpy(&here, sample[14] + block, sizeof here);
+        r14 = __builtin_convertvector(here, vector);
+    }
+    vector r15 = {0};
+    if (sample[15]) {
+        numbers here;
+        memcpy(&here, sample[15] + block, sizeof here);
+        r15 = __builtin_convertvector(here, vector);
+    }
+    {
+        const vector low = SHUFFLE(r0, r1, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r0, r1, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r0 = low;
+        r1 = high;
+    }
+    {
+        const vector low = SHUFFLE(r2, r3, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r2, r3, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r2 = low;
+        r3 = high;
+    }
+    {
+        const vector low = SHUFFLE(r4, r5, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r4, r5, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r4 = low;
+        r5 = high;
+    }
+    {
+        const vector low = SHUFFLE(r6, r7, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r6, r7, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r6 = low;
+        r7 = high;
+    }
+    {
+        const vector low = SHUFFLE(r8, r9, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r8, r9, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r8 = low;
+        r9 = high;
+    }
+    {
+        const vector low = SHUFFLE(r10, r11, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r10, r11, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r10 = low;
+        r11 = high;
+    }
+    {
+        const vector low = SHUFFLE(r12, r13, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r12, r13, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r12 = low;
+        r13 = high;
+    }
+    {
+        const vector low = SHUFFLE(r14, r15, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r14, r15, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r14 = low;
+        r15 = high;
+    }
+    {
+        const vector low = SHUFFLE(r0, r2, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r0, r2, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r0 = low;
+        r2 = high;
+    }
+    {
+        const vector low = SHUFFLE(r1, r3, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r1, r3, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r1 = low;
+        r3 = high;
+    }
+    {
+        const vector low = SHUFFLE(r4, r6, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r4, r6, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r4 = low;
+        r6 = high;
+    }
+    {
+        const vector low = SHUFFLE(r5, r7, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r5, r7, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r5 = low;
+        r7 = high;
+    }
+    {
+        const vector low = SHUFFLE(r8, r10, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r8, r10, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r8 = low;
+        r10 = high;
+    }
+    {
+        const vector low = SHUFFLE(r9, r11, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r9, r11, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r9 = low;
+        r11 = high;
+    }
+    {
+        const vector low = SHUFFLE(r12, r14, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r12, r14, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r12 = low;
+        r14 = high;
+    }
+    {
+        const vector low = SHUFFLE(r13, r15, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r13, r15, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r13 = low;
+        r15 = high;
+    }
+    {
+        const vector low = SHUFFLE(r0, r4, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r0, r4, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r0 = low;
+        r4 = high;
+    }
+    {
+        const vector low = SHUFFLE(r1, r5, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r1, r5, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r1 = low;
+        r5 = high;
+    }
+    {
+        const vector low = SHUFFLE(r2, r6, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r2, r6, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r2 = low;
+        r6 = high;
+    }
+    {
+        const vector low = SHUFFLE(r3, r7, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r3, r7, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r3 = low;
+        r7 = high;
+    }
+    {
+        const vector low = SHUFFLE(r8, r12, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r8, r12, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r8 = low;
+        r12 = high;
+    }
+    {
+        const vector low = SHUFFLE(r9, r13, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r9, r13, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r9 = low;
+        r13 = high;
+    }
+    {
+        const vector low = SHUFFLE(r10, r14, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r10, r14, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r10 = low;
+        r14 = high;
+    }
+    {
+        const vector low = SHUFFLE(r11, r15, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r11, r15, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r11 = low;
+        r15 = high;
+    }
+    {
+        const vector low = SHUFFLE(r0, r8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r0, r8, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r0 = low;
+        r8 = high;
+    }
+    {
+        const vector low = SHUFFLE(r1, r9, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r1, r9, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r1 = low;
+        r9 = high;
+    }
+    {
+        const vector low = SHUFFLE(r2, r10, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r2, r10, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r2 = low;
+        r10 = high;
+    }
+    {
+        const vector low = SHUFFLE(r3, r11, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r3, r11, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r3 = low;
+        r11 = high;
+    }
+    {
+        const vector low = SHUFFLE(r4, r12, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r4, r12, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r4 = low;
+        r12 = high;
+    }
+    {
+        const vector low = SHUFFLE(r5, r13, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r5, r13, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r5 = low;
+        r13 = high;
+    }
+    {
+        const vector low = SHUFFLE(r6, r14, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r6, r14, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r6 = low;
+        r14 = high;
+    }
+    {
+        const vector low = SHUFFLE(r7, r15, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r7, r15, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r7 = low;
+        r15 = high;
+    }
+    *(vector *)turned[0] = r0;
+    *(vector *)turned[1] = r1;
+    *(vector *)turned[2] = r2;
+    *(vector *)turned[3] = r3;
+    *(vector *)turned[4] = r4;
+    *(vector *)turned[5] = r5;
+    *(vector *)turned[6] = r6;
+    *(vector *)turned[7] = r7;
+    *(vector *)turned[8] = r8;
+    *(vector *)turned[9] = r9;
+    *(vector *)turned[10] = r10;
+    *(vector *)turned[11] = r11;
+    *(vector *)turned[12] = r12;
+    *(vector *)turned[13] = r13;
+    *(vector *)turned[14] = r14;
+    *(vector *)turned[15] = r15;
 }
 
 /* The sum of a vector's lanes, by halves. */
 static inline real sum_lanes(vector lanes)
 {
-    _Alignas(VECTOR_BYTES) real part[LANES];
-    *(vector *)part = lanes;
-    for (int width = LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++)
-            part[i] += part[i + width];
-    return part[0];
+    lanes += SHUFFLE(lanes, lanes, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+    lanes += SHUFFLE(lanes, lanes, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3);
+    lanes += SHUFFLE(lanes, lanes, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1);
+    lanes += SHUFFLE(lanes, lanes, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0);
+    return lanes[0];
 }
 
 /* Σ_c a[c] · b[c] over the batch. */
@@ -382,13 +808,85 @@ static inline real dot(const real *a, const real *b)
     return sum_lanes(even + odd);
 }
 
-/* Σ_c a[c] over the batch. */
-static inline real row_sum(const real *a)
+/* result[i] = Σ_c dz[c] · x[column[i], c] for a block of non-zeros of one row: 8 sums at a time stay
+ * in registers, and the lanes of as many vectors as one has lanes are added up together. */
+static inline void dots(const real *dz, const real *x, const int32_t *column, real *result)
 {
-    vector sum = {0};
-    for (int start = 0; start < STRIDE; start += LANES)
-        sum += *(const vector *)(a + start);
-    return sum_lanes(sum);
+    vector s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0}, s6 = {0}, s7 = {0};
+    {
+        const real *const x0 = x + (int64_t)column[0] * STRIDE;
+        const real *const x1 = x + (int64_t)column[1] * STRIDE;
+        const real *const x2 = x + (int64_t)column[2] * STRIDE;
+        const real *const x3 = x + (int64_t)column[3] * STRIDE;
+        const real *const x4 = x + (int64_t)column[4] * STRIDE;
+        const real *const x5 = x + (int64_t)column[5] * STRIDE;
+        const real *const x6 = x + (int64_t)column[6] * STRIDE;
+        const real *const x7 = x + (int64_t)column[7] * STRIDE;
+        for (int start = 0; start < STRIDE; start += LANES) {
+            const vector d = *(const vector *)(dz + start);
+            s0 += d * *(const vector *)(x0 + start);
+            s1 += d * *(const vector *)(x1 + start);
+            s2 += d * *(const vector *)(x2 + start);
+            s3 += d * *(const vector *)(x3 + start);
+            s4 += d * *(const vector *)(x4 + start);
+            s5 += d * *(const vector *)(x5 + start);
+            s6 += d * *(const vector *)(x6 + start);
+            s7 += d * *(const vector *)(x7 + start);
+        }
+    }
+    vector s8 = {0}, s9 = {0}, s10 = {0}, s11 = {0}, s12 = {0}, s13 = {0}, s14 = {0}, s15 = {0};
+    {
+        const real *const x8 = x + (int64_t)column[8] * STRIDE;
+        const real *const x9 = x + (int64_t)column[9] * STRIDE;
+        const real *const x10 = x + (int64_t)column[10] * STRIDE;
+        const real *const x11 = x + (int64_t)column[11] * STRIDE;
+        const real *const x12 = x + (int64_t)column[12] * STRIDE;
+        const real *const x13 = x + (int64_t)column[13] * STRIDE;
+        const real *const x14 = x + (int64_t)column[14] * STRIDE;
+        const real *const x15 = x + (int64_t)column[15] * STRIDE;
+        for (int start = 0; start < STRIDE; start += LANES) {
+            const vector d = *(const vector *)(dz + start);
+            s8 += d * *(const vector *)(x8 + start);
+            s9 += d * *(const vector *)(x9 + start);
+            s10 += d * *(const vector *)(x10 + start);
+            s11 += d * *(const vector *)(x11 + start);
+            s12 += d * *(const vector *)(x12 + start);
+            s13 += d * *(const vector *)(x13 + start);
+            s14 += d * *(const vector *)(x14 + start);
+            s15 += d * *(const vector *)(x15 + start);
+        }
+    }
+    s0 = SHUFFLE(s0, s1, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+        + SHUFFLE(s0, s1, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    s2 = SHUFFLE(s2, s3, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+        + SHUFFLE(s2, s3, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    s4 = SHUFFLE(s4, s5, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+        + SHUFFLE(s4, s5, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    s6 = SHUFFLE(s6, s7, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+        + SHUFFLE(s6, s7, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    s8 = SHUFFLE(s8, s9, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+        + SHUFFLE(s8, s9, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    s10 = SHUFFLE(s10, s11, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+        + SHUFFLE(s10, s11, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    s12 = SHUFFLE(s12, s13, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+        + SHUFFLE(s12, s13, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    s14 = SHUFFLE(s14, s15, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+        + SHUFFLE(s14, s15, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    s0 = SHUFFLE(s0, s2, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+        + SHUFFLE(s0, s2, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    s4 = SHUFFLE(s4, s6, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+        + SHUFFLE(s4, s6, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    s8 = SHUFFLE(s8, s10, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+        + SHUFFLE(s8, s10, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    s12 = SHUFFLE(s12, s14, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+        + SHUFFLE(s12, s14, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    s0 = SHUFFLE(s0, s4, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
+        + SHUFFLE(s0, s4, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+    s8 = SHUFFLE(s8, s12, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
+        + SHUFFLE(s8, s12, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+    s0 = SHUFFLE(s0, s8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
+        + SHUFFLE(s0, s8, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    *(vector *)(result + 0) = s0;
 }
 
 /* y = A x for one block of rows; x and y are rows of STRIDE numbers. */
@@ -421,49 +919,54 @@ static inline void update_nesterov(real *weight, real g, real *v_state, real lr,
  *   digits.nerva:8: input  x : float32[64]
  *   digits.nerva:14: h1 = relu(linear(x / 16, width, weights = he(fan_in = "sparse")))
  */
-static void gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
+KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
 {
     enum { FEATURES = 64 };
-    #pragma omp for schedule(static) nowait
-    for (int64_t block = 0; block < FEATURES; block += LANES) {
-        const int width = (int)(FEATURES - block < LANES ? FEATURES - block : LANES);
+    /* A few samples at a time: their numbers come in as many streams, which the processor fetches
+     * ahead, and what is written stays in the cache. */
+    #pragma omp for schedule(static) collapse(2) nowait
+    for (int64_t left = 0; left < FEATURES; left += CHUNK)
         for (int start = 0; start < STRIDE; start += LANES) {
             const int live = count - start;
-            real turned[LANES][LANES];
-            for (int sample = 0; sample < LANES; sample++) {
-                if (sample >= live) {
-                    for (int feature = 0; feature < width; feature++)
-                        turned[feature][sample] = 0;
-                    continue;
-                }
-                const int64_t place = first + start + sample;
-                const int64_t number = order ? order[place] : place;
-                const real *const from = data + number * FEATURES + block;
-                int finite = 1;
-                for (int feature = 0; feature < width; feature++)
-                    finite &= isfinite(from[feature]) != 0;
-                if (!finite)
-                    report_input(run, number, from, block, width);
-                for (int feature = 0; feature < width; feature++)
-                    turned[feature][sample] = (real)from[feature];
+            const real *sample[LANES];
+            for (int i = 0; i < LANES; i++) {
+                const int64_t place = first + start + i;
+                sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
             }
-            for (int64_t row = block; row < block + width; row++) {
-                real *const to_div_row = to_div + row * STRIDE + start;
-                #pragma omp simd
-                for (int column = 0; column < LANES; column++) {
-                    const real div_value = turned[row - block][column] / 16.0f;
-                    to_div_row[column] = column < live ? div_value : 0;
+            vector strange = {0};     /* NaN where a number is not finite */
+            const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
+            for (int64_t block = left; block < right; block += LANES) {
+                const int width = (int)(right - block < LANES ? right - block : LANES);
+                _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
+                if (width == LANES)
+                    turn_real(sample, block, turned);
+                else
+                    for (int i = 0; i < LANES; i++)
+                        for (int feature = 0; feature < width; feature++)
+                            turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
+                for (int64_t row = block; row < block + width; row++) {
+                    strange += *(const vector *)turned[row - block] * 0;
+                    real *const to_div_row = to_div + row * STRIDE + start;
+                    #pragma omp simd
+                    for (int column = 0; column < LANES; column++) {
+                        const real div_value = turned[row - block][column] / 16.0f;
+                        to_div_row[column] = column < live ? div_value : 0;
+                    }
                 }
             }
+            for (int i = 0; i < LANES && i < live; i++)
+                if (strange[i] != 0) {
+                    const int64_t place = first + start + i;
+                    report_input(run, order ? order[place] : place, sample[i], left, right);
+                }
         }
-    }
 }
 
 /* W x, linear, relu
  *   digits.nerva:14: h1 = relu(linear(x / 16, width, weights = he(fan_in = "sparse")))
  *   digits.nerva:15: h2 = relu(linear(h1, width // 2, weights = he(fan_in = "sparse")))
  */
-static void mkl_spmm_relu(const Array *weight, const real *restrict x, Run *run, const real *restrict bias, real *restrict to_relu, int count)
+KERNEL mkl_spmm_relu(const Array *weight, const real *restrict x, Run *run, const real *restrict bias, real *restrict to_relu, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int block = 0; block < BLOCKS; block++) {
@@ -489,7 +992,7 @@ static void mkl_spmm_relu(const Array *weight, const real *restrict x, Run *run,
 /* W x, linear
  *   digits.nerva:16: y  = linear(h2, 10)
  */
-static void mkl_spmm_linear(const Array *weight, const real *restrict x, Run *run, const real *restrict bias, real *restrict to_linear, int count)
+KERNEL mkl_spmm_linear(const Array *weight, const real *restrict x, Run *run, const real *restrict bias, real *restrict to_linear, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int block = 0; block < BLOCKS; block++) {
@@ -514,45 +1017,45 @@ static void mkl_spmm_linear(const Array *weight, const real *restrict x, Run *ru
 /* the batch's samples, turned to feature-major
  *   digits.nerva:9: target t : class[10]
  */
-static void gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
+KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
 {
     enum { FEATURES = 1 };
     (void)run;
-    #pragma omp for schedule(static) nowait
-    for (int64_t block = 0; block < FEATURES; block += LANES) {
-        const int width = (int)(FEATURES - block < LANES ? FEATURES - block : LANES);
+    /* A few samples at a time: their numbers come in as many streams, which the processor fetches
+     * ahead, and what is written stays in the cache. */
+    #pragma omp for schedule(static) collapse(2) nowait
+    for (int64_t left = 0; left < FEATURES; left += CHUNK)
         for (int start = 0; start < STRIDE; start += LANES) {
             const int live = count - start;
-            real turned[LANES][LANES];
-            for (int sample = 0; sample < LANES; sample++) {
-                if (sample >= live) {
-                    for (int feature = 0; feature < width; feature++)
-                        turned[feature][sample] = 0;
-                    continue;
-                }
-                const int64_t place = first + start + sample;
-                const int64_t number = order ? order[place] : place;
-                const int32_t *const from = data + number * FEATURES + block;
-                for (int feature = 0; feature < width; feature++)
-                    turned[feature][sample] = (real)from[feature];
+            const int32_t *sample[LANES];
+            for (int i = 0; i < LANES; i++) {
+                const int64_t place = first + start + i;
+                sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
             }
-            for (int64_t row = block; row < block + width; row++) {
-                real *const to_sum_row = to_sum + start;
-                #pragma omp simd
-                for (int column = 0; column < LANES; column++) {
-                    to_sum_row[column] = column < live ? turned[row - block][column] : 0;
+            const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
+            for (int64_t block = left; block < right; block += LANES) {
+                const int width = (int)(right - block < LANES ? right - block : LANES);
+                _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
+                    for (int i = 0; i < LANES; i++)
+                        for (int feature = 0; feature < width; feature++)
+                            turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
+                for (int64_t row = block; row < block + width; row++) {
+                    real *const to_sum_row = to_sum + start;
+                    #pragma omp simd
+                    for (int column = 0; column < LANES; column++) {
+                        to_sum_row[column] = column < live ? turned[row - block][column] : 0;
+                    }
                 }
             }
         }
-    }
 }
 
-/* onehot, max over the features, exp, sum over the features, log, log_softmax, mul, neg, position, hit
+/* onehot, max over the features, exp, sum over the features, log, log_softmax, select, neg, position, hit
  *   digits.nerva:9: target t : class[10]
  *   digits.nerva:19: loss   = softmax_cross_entropy(y, t)
  *   digits.nerva:16: y  = linear(h2, 10)
  */
-static void samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_neg, int count)
+KERNEL samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -560,8 +1063,9 @@ static void samplewise(const real *restrict input, const real *restrict input_2,
         for (int lane = 0; lane < LANES; lane++) max_of[lane] = -INFINITY;
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_row = input + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                if (input_row[lane] > max_of[lane]) max_of[lane] = input_row[lane];
+                max_of[lane] = input_row[lane] > max_of[lane] ? input_row[lane] : max_of[lane];
             }
         }
         real sum_of[LANES];
@@ -570,19 +1074,21 @@ static void samplewise(const real *restrict input, const real *restrict input_2,
         for (int lane = 0; lane < LANES; lane++) max_of_2[lane] = -INFINITY;
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_row_2 = input + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real exp_value = expf(input_row_2[lane] - max_of[lane]);
+                const real exp_value = exp_float(input_row_2[lane] - max_of[lane]);
                 const real position_value = input_row_2[lane] == max_of[lane] ? -(real)row : -10.0f;
                 sum_of[lane] += exp_value;
-                if (position_value > max_of_2[lane]) max_of_2[lane] = position_value;
+                max_of_2[lane] = position_value > max_of_2[lane] ? position_value : max_of_2[lane];
             }
         }
         real log_of[LANES];
         {
             const real *const input_2_row = input_2 + start;
             real *const to_hit_row = to_hit + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real log_value = logf(sum_of[lane]);
+                const real log_value = log_float(sum_of[lane]);
                 const real hit_value = -max_of_2[lane] == input_2_row[lane] ? 1.0f : 0.0f;
                 log_of[lane] = log_value;
                 to_hit_row[lane] = start + lane < count ? hit_value : 0;
@@ -593,15 +1099,17 @@ static void samplewise(const real *restrict input, const real *restrict input_2,
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_2_row_2 = input_2 + start;
             const real *const input_row_3 = input + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_2_row_2[lane] == (real)row ? 1.0f : 0.0f;
                 const real log_softmax_value = input_row_3[lane] - max_of[lane] - log_of[lane];
-                const real mul_value = onehot_value * log_softmax_value;
-                sum_of_2[lane] += mul_value;
+                const real select_value = onehot_value == 0.0f ? 0.0f : onehot_value * log_softmax_value;
+                sum_of_2[lane] += select_value;
             }
         }
         {
             real *const to_neg_row = to_neg + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real neg_value = -sum_of_2[lane];
                 to_neg_row[lane] = start + lane < count ? neg_value : 0;
@@ -610,11 +1118,11 @@ static void samplewise(const real *restrict input, const real *restrict input_2,
     }
 }
 
-/* onehot, mul_slope, sum over the features, max over the features, exp, softmax, slope
+/* onehot, select_slope, sum over the features, max over the features, exp, softmax, slope
  *   digits.nerva:9: target t : class[10]
  *   digits.nerva:19: loss   = softmax_cross_entropy(y, t)
  */
-static void samplewise_2(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
+KERNEL samplewise_2(const real *restrict input, real *restrict to_select_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -625,14 +1133,15 @@ static void samplewise_2(const real *restrict input, real *restrict to_mul_slope
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_row = input + start;
             const real samples = (real)count;
-            real *const to_mul_slope_row = to_mul_slope + row * STRIDE + start;
+            real *const to_select_slope_row = to_select_slope + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_row[lane] == (real)row ? 1.0f : 0.0f;
-                const real mul_slope_value = -(1.0f / samples * onehot_value);
-                to_mul_slope_row[lane] = start + lane < count ? mul_slope_value : 0;
-                sum_of[lane] += mul_slope_value;
-                if (input_2_row[lane] > max_of[lane]) max_of[lane] = input_2_row[lane];
+                const real select_slope_value = onehot_value == 0.0f ? 0.0f : -(1.0f / samples * onehot_value);
+                to_select_slope_row[lane] = start + lane < count ? select_slope_value : 0;
+                sum_of[lane] += select_slope_value;
+                max_of[lane] = input_2_row[lane] > max_of[lane] ? input_2_row[lane] : max_of[lane];
             }
         }
         real sum_of_2[LANES];
@@ -640,19 +1149,21 @@ static void samplewise_2(const real *restrict input, real *restrict to_mul_slope
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_2_row_2 = input_2 + row * STRIDE + start;
             real *const to_exp_row = to_exp + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real exp_value = expf(input_2_row_2[lane] - max_of[lane]);
+                const real exp_value = exp_float(input_2_row_2[lane] - max_of[lane]);
                 to_exp_row[lane] = start + lane < count ? exp_value : 0;
                 sum_of_2[lane] += exp_value;
             }
         }
         for (int64_t row = 0; row < 10; row++) {
             const real *const to_exp_row_2 = to_exp + row * STRIDE + start;
-            const real *const to_mul_slope_row_2 = to_mul_slope + row * STRIDE + start;
+            const real *const to_select_slope_row_2 = to_select_slope + row * STRIDE + start;
             real *const to_slope_row = to_slope + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real softmax_value = to_exp_row_2[lane] / sum_of_2[lane];
-                const real slope_value = to_mul_slope_row_2[lane] - softmax_value * sum_of[lane];
+                const real slope_value = to_select_slope_row_2[lane] - softmax_value * sum_of[lane];
                 to_slope_row[lane] = start + lane < count ? slope_value : 0;
             }
         }
@@ -664,12 +1175,17 @@ static void samplewise_2(const real *restrict input, real *restrict to_mul_slope
  *   digits.nerva:15: h2 = relu(linear(h1, width // 2, weights = he(fan_in = "sparse")))
  *   digits.nerva:14: h1 = relu(linear(x / 16, width, weights = he(fan_in = "sparse")))
  */
-static void batch_sum_store(int64_t rows, const real *restrict x, real *restrict gradient)
+KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
-        const real g = row_sum(x + row * STRIDE);
-        gradient[row] = g;
+        const real *const input_row = input + row * STRIDE;
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < STRIDE; column++) {
+            sum_of += column < count ? input_row[column] : 0;
+        }
+        to_sum_of[row] = sum_of;
     }
 }
 
@@ -678,7 +1194,7 @@ static void batch_sum_store(int64_t rows, const real *restrict x, real *restrict
  *   digits.nerva:15: h2 = relu(linear(h1, width // 2, weights = he(fan_in = "sparse")))
  *   digits.nerva:14: h1 = relu(linear(x / 16, width, weights = he(fan_in = "sparse")))
  */
-static void mkl_spmm_transposed_relu_slope(const Array *weight, const real *restrict dz, Run *run, const real *restrict input, real *restrict to_relu_slope, int count)
+KERNEL mkl_spmm_transposed_relu_slope(const Array *weight, const real *restrict dz, Run *run, const real *restrict input, real *restrict to_relu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int block = 0; block < BLOCKS; block++) {
@@ -705,22 +1221,36 @@ static void mkl_spmm_transposed_relu_slope(const Array *weight, const real *rest
  *   digits.nerva:15: h2 = relu(linear(h1, width // 2, weights = he(fan_in = "sparse")))
  *   digits.nerva:14: h1 = relu(linear(x / 16, width, weights = he(fan_in = "sparse")))
  */
-static void sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict gradient)
+KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
+    const int32_t *const column = weight->column;
     #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++)
-        for (int64_t q = weight->row_start[row]; q < weight->row_start[row + 1]; q++) {
-            const real g = dot(dz + row * STRIDE, x + (int64_t)weight->column[q] * STRIDE);
-            gradient[q] = g;
+    for (int64_t row = 0; row < weight->rows; row++) {
+        const real *const here = dz + row * STRIDE;
+        const int64_t end = weight->row_start[row + 1];
+        int64_t begin = weight->row_start[row];
+        for (; begin + BLOCK <= end; begin += BLOCK) {
+            _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+            dots(here, x, column + begin, gradient);
+            for (int i = 0; i < BLOCK; i++) {
+                const int64_t q = begin + i;
+                const real g = gradient[i];
+                to_gradient[q] = g;
+            }
         }
+        for (int64_t q = begin; q < end; q++) {
+            const real g = dot(here, x + (int64_t)column[q] * STRIDE);
+            to_gradient[q] = g;
+        }
+    }
 }
 
-/* onehot, mul_slope, sum over the features, max over the features, exp, log, log_softmax, mul, neg, position, hit, softmax, slope
+/* onehot, select_slope, sum over the features, max over the features, exp, log, log_softmax, select, neg, position, hit, softmax, slope
  *   digits.nerva:9: target t : class[10]
  *   digits.nerva:19: loss   = softmax_cross_entropy(y, t)
  *   digits.nerva:16: y  = linear(h2, 10)
  */
-static void samplewise_3(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
+KERNEL samplewise_3(const real *restrict input, real *restrict to_select_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -731,14 +1261,15 @@ static void samplewise_3(const real *restrict input, real *restrict to_mul_slope
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_row = input + start;
             const real samples = (real)count;
-            real *const to_mul_slope_row = to_mul_slope + row * STRIDE + start;
+            real *const to_select_slope_row = to_select_slope + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_row[lane] == (real)row ? 1.0f : 0.0f;
-                const real mul_slope_value = -(1.0f / samples * onehot_value);
-                to_mul_slope_row[lane] = start + lane < count ? mul_slope_value : 0;
-                sum_of[lane] += mul_slope_value;
-                if (input_2_row[lane] > max_of[lane]) max_of[lane] = input_2_row[lane];
+                const real select_slope_value = onehot_value == 0.0f ? 0.0f : -(1.0f / samples * onehot_value);
+                to_select_slope_row[lane] = start + lane < count ? select_slope_value : 0;
+                sum_of[lane] += select_slope_value;
+                max_of[lane] = input_2_row[lane] > max_of[lane] ? input_2_row[lane] : max_of[lane];
             }
         }
         real sum_of_2[LANES];
@@ -748,20 +1279,22 @@ static void samplewise_3(const real *restrict input, real *restrict to_mul_slope
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_2_row_2 = input_2 + row * STRIDE + start;
             real *const to_exp_row = to_exp + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real exp_value = expf(input_2_row_2[lane] - max_of[lane]);
+                const real exp_value = exp_float(input_2_row_2[lane] - max_of[lane]);
                 const real position_value = input_2_row_2[lane] == max_of[lane] ? -(real)row : -10.0f;
                 to_exp_row[lane] = start + lane < count ? exp_value : 0;
                 sum_of_2[lane] += exp_value;
-                if (position_value > max_of_2[lane]) max_of_2[lane] = position_value;
+                max_of_2[lane] = position_value > max_of_2[lane] ? position_value : max_of_2[lane];
             }
         }
         real log_of[LANES];
         {
             const real *const input_row_2 = input + start;
             real *const to_hit_row = to_hit + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real log_value = logf(sum_of_2[lane]);
+                const real log_value = log_float(sum_of_2[lane]);
                 const real hit_value = -max_of_2[lane] == input_row_2[lane] ? 1.0f : 0.0f;
                 log_of[lane] = log_value;
                 to_hit_row[lane] = start + lane < count ? hit_value : 0;
@@ -773,20 +1306,22 @@ static void samplewise_3(const real *restrict input, real *restrict to_mul_slope
             const real *const input_row_3 = input + start;
             const real *const input_2_row_3 = input_2 + row * STRIDE + start;
             const real *const to_exp_row_2 = to_exp + row * STRIDE + start;
-            const real *const to_mul_slope_row_2 = to_mul_slope + row * STRIDE + start;
+            const real *const to_select_slope_row_2 = to_select_slope + row * STRIDE + start;
             real *const to_slope_row = to_slope + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value_2 = input_row_3[lane] == (real)row ? 1.0f : 0.0f;
                 const real log_softmax_value = input_2_row_3[lane] - max_of[lane] - log_of[lane];
-                const real mul_value = onehot_value_2 * log_softmax_value;
+                const real select_value = onehot_value_2 == 0.0f ? 0.0f : onehot_value_2 * log_softmax_value;
                 const real softmax_value = to_exp_row_2[lane] / sum_of_2[lane];
-                const real slope_value = to_mul_slope_row_2[lane] - softmax_value * sum_of[lane];
-                sum_of_3[lane] += mul_value;
+                const real slope_value = to_select_slope_row_2[lane] - softmax_value * sum_of[lane];
+                sum_of_3[lane] += select_value;
                 to_slope_row[lane] = start + lane < count ? slope_value : 0;
             }
         }
         {
             real *const to_neg_row = to_neg + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real neg_value = -sum_of_3[lane];
                 to_neg_row[lane] = start + lane < count ? neg_value : 0;
@@ -800,13 +1335,17 @@ static void samplewise_3(const real *restrict input, real *restrict to_mul_slope
  *   digits.nerva:15: h2 = relu(linear(h1, width // 2, weights = he(fan_in = "sparse")))
  *   digits.nerva:14: h1 = relu(linear(x / 16, width, weights = he(fan_in = "sparse")))
  */
-static void batch_sum_nesterov(Array *vector, const real *restrict x, real lr, real step)
+KERNEL featurewise_nesterov(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
 {
-    const int64_t rows = vector->rows;
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
-        const real g = row_sum(x + row * STRIDE);
-        update_nesterov(&vector->value[row], g, &vector->state[0][row], lr, step);
+        const real *const input_row = input + row * STRIDE;
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < STRIDE; column++) {
+            sum_of += column < count ? input_row[column] : 0;
+        }
+        update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
     }
 }
 
@@ -814,28 +1353,59 @@ static void batch_sum_nesterov(Array *vector, const real *restrict x, real lr, r
  *   digits.nerva:16: y  = linear(h2, 10)
  *   digits.nerva:15: h2 = relu(linear(h1, width // 2, weights = he(fan_in = "sparse")))
  */
-static void sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
+    const int32_t *const column = weight->column;
     #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++)
-        for (int64_t q = weight->row_start[row]; q < weight->row_start[row + 1]; q++) {
-            const real g = dot(dz + row * STRIDE, x + (int64_t)weight->column[q] * STRIDE);
+    for (int64_t row = 0; row < weight->rows; row++) {
+        const real *const here = dz + row * STRIDE;
+        const int64_t end = weight->row_start[row + 1];
+        int64_t begin = weight->row_start[row];
+        for (; begin + BLOCK <= end; begin += BLOCK) {
+            _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+            dots(here, x, column + begin, gradient);
+            for (int i = 0; i < BLOCK; i++) {
+                const int64_t q = begin + i;
+                const real g = gradient[i];
+                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+            }
+            for (int64_t q = begin; q < begin + BLOCK; q++) {
+                weight->transposed[weight->position[q]] = weight->value[q];
+            }
+        }
+        for (int64_t q = begin; q < end; q++) {
+            const real g = dot(here, x + (int64_t)column[q] * STRIDE);
             update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
             weight->transposed[weight->position[q]] = weight->value[q];
         }
+    }
 }
 
 /* dz times transposed x at the non-zeros of W, update by nesterov
  *   digits.nerva:14: h1 = relu(linear(x / 16, width, weights = he(fan_in = "sparse")))
  */
-static void sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
+    const int32_t *const column = weight->column;
     #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++)
-        for (int64_t q = weight->row_start[row]; q < weight->row_start[row + 1]; q++) {
-            const real g = dot(dz + row * STRIDE, x + (int64_t)weight->column[q] * STRIDE);
+    for (int64_t row = 0; row < weight->rows; row++) {
+        const real *const here = dz + row * STRIDE;
+        const int64_t end = weight->row_start[row + 1];
+        int64_t begin = weight->row_start[row];
+        for (; begin + BLOCK <= end; begin += BLOCK) {
+            _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+            dots(here, x, column + begin, gradient);
+            for (int i = 0; i < BLOCK; i++) {
+                const int64_t q = begin + i;
+                const real g = gradient[i];
+                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+            }
+        }
+        for (int64_t q = begin; q < end; q++) {
+            const real g = dot(here, x + (int64_t)column[q] * STRIDE);
             update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
         }
+    }
 }
 
 /* predict */
@@ -886,15 +1456,15 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     meet(run);
     samplewise_2(arena + 13568, arena + 12608, arena + 12288, arena + 12928, arena + 13248, count);  /* log_softmax.grad, y.exp, y.grad.2 */
     meet(run);
-    batch_sum_store(10, arena + 13248, gradients[5]);  /* y.bias.grad */
+    featurewise_store(10, arena + 13248, gradients[5], count);  /* y.bias.grad */
     mkl_spmm_transposed_relu_slope(&model->arrays[Y_WEIGHT], arena + 13248, run, arena + 8192, arena + 16384, count);  /* h2.linear.grad */
     sddmm_store(&model->arrays[Y_WEIGHT], arena + 13248, arena + 8192, gradients[4]);  /* y.weight.grad */
     meet(run);
-    batch_sum_store(128, arena + 16384, gradients[3]);  /* h2.bias.grad */
+    featurewise_store(128, arena + 16384, gradients[3], count);  /* h2.bias.grad */
     mkl_spmm_transposed_relu_slope(&model->arrays[H2_WEIGHT], arena + 16384, run, arena + 0, arena + 8192, count);  /* h1.linear.grad */
     sddmm_store(&model->arrays[H2_WEIGHT], arena + 16384, arena + 0, gradients[2]);  /* h2.weight.grad */
     meet(run);
-    batch_sum_store(256, arena + 8192, gradients[1]);  /* h1.bias.grad */
+    featurewise_store(256, arena + 8192, gradients[1], count);  /* h1.bias.grad */
     sddmm_store(&model->arrays[H1_WEIGHT], arena + 8192, arena + 20480, gradients[0]);  /* h1.weight.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
@@ -923,14 +1493,14 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
 {
     real *const arena = model->arena;
     mkl_spmm_transposed_relu_slope(&model->arrays[Y_WEIGHT], arena + 26624, run, arena + 16384, arena + 20480, count);  /* h2.linear.grad */
-    batch_sum_nesterov(&model->arrays[Y_BIAS], arena + 26624, run->lr, run->step);  /* y.bias */
+    featurewise_nesterov(10, run->lr, run->step, arena + 26624, &model->arrays[Y_BIAS], count);  /* y.bias */
     meet(run);
     mkl_spmm_transposed_relu_slope(&model->arrays[H2_WEIGHT], arena + 20480, run, arena + 0, arena + 8192, count);  /* h1.linear.grad */
     sddmm_nesterov(&model->arrays[Y_WEIGHT], arena + 26624, arena + 16384, run->lr, run->step);  /* y.weight */
-    batch_sum_nesterov(&model->arrays[H2_BIAS], arena + 20480, run->lr, run->step);  /* h2.bias */
+    featurewise_nesterov(128, run->lr, run->step, arena + 20480, &model->arrays[H2_BIAS], count);  /* h2.bias */
     meet(run);
     sddmm_nesterov(&model->arrays[H2_WEIGHT], arena + 20480, arena + 0, run->lr, run->step);  /* h2.weight */
-    batch_sum_nesterov(&model->arrays[H1_BIAS], arena + 8192, run->lr, run->step);  /* h1.bias */
+    featurewise_nesterov(256, run->lr, run->step, arena + 8192, &model->arrays[H1_BIAS], count);  /* h1.bias */
     sddmm_nesterov_2(&model->arrays[H1_WEIGHT], arena + 8192, arena + 24576, run->lr, run->step);  /* h1.weight */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
@@ -957,6 +1527,7 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
 {
     report->step = steps;
     run->step = (real)(steps + 1);
+    run->steps_done = steps;
     run->lr = (real)job->learning_rate;
     if (isnan(job->learning_rate))
         run->lr = (real)nerva_learning_rate((double)job->epoch, (double)job->epochs,
@@ -965,7 +1536,7 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
 
 static Run begin(const nerva_job *job, nerva_report *report)
 {
-    Run run = { .layer = -1 };
+    Run run = { .layer = -1, .seed = job->seed };
     set_step(&run, job, report, job->step);
     return run;
 }
@@ -1066,8 +1637,10 @@ int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report)
     return finish(report, &run);
 }
 
-int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report)
+int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
+                   int64_t *counts)
 {
+    (void)counts;
     Run run = begin(job, report);
     #pragma omp parallel num_threads(team(job))
     {
@@ -1130,5 +1703,13 @@ int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *repo
         gradients(model, job, 0, batch_size(job, 0), &run, gradient);
         restore_subnormals(before);
     }
+    return finish(report, &run);
+}
+
+/* The masks of the next step for the first `samples` rows of a batch. */
+int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **to)
+{
+    Run run = begin(job, report);
+    (void)model, (void)to;
     return finish(report, &run);
 }

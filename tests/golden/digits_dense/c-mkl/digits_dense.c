@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <mkl_cblas.h>
 #include <mkl_spblas.h>
 #if defined(__SSE2__)
@@ -31,6 +32,7 @@ typedef struct {
     double learning_rate;     /* NaN: the schedule's */
     int64_t epoch, epochs;    /* for the schedule */
     int64_t step;             /* steps done before this call */
+    uint64_t seed;            /* of the masks of dropout */
     int32_t threads;          /* 0: as many as OpenMP chooses */
 } nerva_job;
 
@@ -43,7 +45,7 @@ typedef struct {
                                  3: memory ran out */
     int64_t row, feature;     /* where the input is not finite */
     int32_t layer;            /* first layer that is not finite; -1: the loss itself */
-    double totals[8];         /* sums over the samples, added to what is there */
+    double totals[32];        /* sums over the samples, added to what is there */
 } nerva_report;
 
 nerva_model *nerva_create(void);
@@ -54,10 +56,12 @@ int64_t *nerva_row_start(nerva_model *model, int parameter);
 int32_t *nerva_column(nerva_model *model, int parameter);
 int nerva_index(nerva_model *model, int parameter);
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
-int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report);
+int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
+                   int64_t *counts);
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output);
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradients);
+int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **masks);
 double nerva_learning_rate(double epoch, double epochs, double step);
 
 
@@ -66,11 +70,26 @@ enum {
     LANES = 16,       /* numbers in a vector */
     TILE = 32,      /* numbers of a row that are computed at once */
     STRIDE = 32,    /* numbers from one row of an activation to the next */
-    JAM = 4          /* rows of a dense product that are computed at once */
+    JAM = 4,         /* rows of a dense product that are computed at once */
+    BLOCK = 16         /* non-zeros whose gradients are computed at once */
 };
-enum { VECTOR_BYTES = 64 };
+enum {
+    VECTOR_BYTES = 64,
+    CHUNK = 1024              /* features that one thread gathers of a few samples */
+};
+
+/* Kernels are called, not copied into their callers: a model of many layers stays small. */
+#define KERNEL static __attribute__((noinline)) void
 
 typedef real vector __attribute__((vector_size(VECTOR_BYTES), may_alias));
+
+/* The lanes of two vectors with the given numbers, those of the second counted after the first's. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int32_t lane_numbers __attribute__((vector_size(VECTOR_BYTES)));
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (lane_numbers){ __VA_ARGS__ })
+#endif
 
 /* A parameter, the optimizer's state beside it and, for a sparse weight, its pattern: by rows (CSR)
  * and, where the transposed product is needed, by columns, with the values in both orders. */
@@ -227,6 +246,8 @@ enum { INPUT_NOT_FINITE = 1, LOSS_NOT_FINITE = 2, OUT_OF_MEMORY = 3 };
 /* What the threads of a call share. */
 typedef struct {
     real lr, step;            /* of the current step; steps count from 1 */
+    int64_t steps_done;       /* before the current step */
+    uint64_t seed;            /* of the masks of dropout */
     int leave;                /* after this batch: to stop was asked for, or there is an error */
     int error;
     int64_t row, feature;
@@ -285,41 +306,427 @@ static void restore_subnormals(unsigned long before)
 #endif
 }
 
-/* Remember the first number of a sample that is not finite; of several, that of the lowest row. */
-static void report_input(Run *run, int64_t row, const real *sample, int64_t block, int width)
+/* Remember a number of a sample that is not finite, between two features; of several, that of the
+ * lowest row and feature. */
+static void report_input(Run *run, int64_t row, const real *sample, int64_t from, int64_t to)
 {
-    int feature = 0;
-    while (feature < width - 1 && isfinite(sample[feature]))
-        feature++;
+    int64_t found = from;
+    while (found < to - 1 && isfinite(sample[found]))
+        found++;
     #pragma omp critical
-    {
-        const int64_t found = block + feature;
-        if (!run->error || row < run->row || (row == run->row && found < run->feature)) {
-            run->error = INPUT_NOT_FINITE;
-            run->row = row;
-            run->feature = found;
-        }
+    if (!run->error || row < run->row || (row == run->row && found < run->feature)) {
+        run->error = INPUT_NOT_FINITE;
+        run->row = row;
+        run->feature = found;
     }
 }
 
-/* The sum of a vector's lanes, by halves. */
-static inline real sum_lanes(vector lanes)
+/* Mathematical functions of one number. They have no branches and call nothing, so that the compiler
+ * makes vectors of a loop that calls them, on any processor.
+ *
+ * Infinities and NaN are treated as by the C library. Results that would be subnormal are zero in
+ * exp; log takes subnormal arguments for zero; for the others a subnormal is at most flushed.
+ *
+ * Every product that is added to something is written as a multiply_add, and no result ends in a
+ * product that is not exact. Otherwise the compiler would be free to fuse it in one copy of a loop
+ * and not in another, and results would depend on the position. Bounds of errors are stated in units
+ * in the last place (ulp), with and without fused multiplication. */
+#define INLINED static inline __attribute__((always_inline))
+
+/* a b + c, rounded once where the processor does so. */
+INLINED float multiply_add_float(float a, float b, float c)
 {
-    _Alignas(VECTOR_BYTES) real part[LANES];
-    *(vector *)part = lanes;
-    for (int width = LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++)
-            part[i] += part[i + width];
-    return part[0];
+#if defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA)
+    return __builtin_fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
 }
 
-/* Σ_c a[c] over the batch. */
-static inline real row_sum(const real *a)
+INLINED uint32_t bits_of_float(float x)
 {
-    vector sum = {0};
-    for (int start = 0; start < STRIDE; start += LANES)
-        sum += *(const vector *)(a + start);
-    return sum_lanes(sum);
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+INLINED float float_of_bits(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* e^x = 2^k (1 + p) with k = round(x / ln 2): returns p, between sqrt(1/2) - 1 and sqrt(2) - 1, and
+ * k as an addend to the exponent of a word. With r = x - k ln 2, p = r + r^2 q(r). */
+INLINED float exp_parts_float(float x, uint32_t *power)
+{
+    const float shifted = multiply_add_float(x, 1.442695f, 12582912.0f);
+    const float k = shifted - 12582912.0f;
+    const float nearly = multiply_add_float(k, -0.6933594f, x);
+    const float r = multiply_add_float(k, 0.00021219444f, nearly);
+    float q = 0.0013946452f;
+    q = multiply_add_float(q, r, 0.008366584f);
+    q = multiply_add_float(q, r, 0.04166628f);
+    q = multiply_add_float(q, r, 0.16666543f);
+    q = multiply_add_float(q, r, 0.5f);
+    *power = bits_of_float(shifted) << 23;
+    return multiply_add_float(r * r, q, r);
+}
+
+/* e^x; at most 1.0 ulp. */
+INLINED float exp_float(float x)
+{
+    uint32_t power;
+    const float p = exp_parts_float(x, &power);
+    const float y = float_of_bits(bits_of_float(1 + p) + power);
+    const float high = x <= 88.72283f ? y : x + INFINITY;
+    return x < -87.33654f ? 0 : high;
+}
+
+/* x = 2^k m with m between sqrt(1/2) and sqrt(2): returns m, and k. */
+INLINED float significand_float(float x, float *k)
+{
+    const uint32_t moved = bits_of_float(x) + 0x4afb0du;
+    *k = float_of_bits((moved >> 23) | 0x4b000000u) - 8388735.0f;
+    return float_of_bits((moved & 0x7fffffu) + 0x3f3504f3u);
+}
+
+/* k ln 2 + log(1 + h), as k ln 2 + h - (h^2 / 2 - s (h^2 / 2 + s^2 q(s^2))) with s = h / (2 + h), the
+ * arrangement of log in FreeBSD's msun (1993). */
+INLINED float log_parts_float(float h, float k)
+{
+    const float s = h / (2 + h);
+    const float square = s * s;
+    float q = 0.29871997f;
+    q = multiply_add_float(q, square, 0.39977533f);
+    q = multiply_add_float(q, square, 0.66666776f);
+    const float half = 0.5f * h;
+    const float sum = multiply_add_float(square, q, half * h);
+    const float low = multiply_add_float(s, sum, k * -0.00021219444f);
+    return multiply_add_float(k, 0.6933594f, h - multiply_add_float(half, h, -low));
+}
+
+/* log(x); at most 1.0 ulp. */
+INLINED float log_float(float x)
+{
+    float k;
+    const float m = significand_float(x, &k);
+    const float y = log_parts_float(m - 1, k);
+    const float inside = x <= 3.4028235e+38f ? y : x + INFINITY;
+    const float outside = x > -1.1754944e-38f ? -INFINITY : NAN;
+    return x < 1.1754944e-38f ? outside : inside;
+}
+
+/* turned[j][i] = sample[i][block + j]: a square of as many samples and features as a vector has lanes, turned in
+ * registers. A sample that is not there is zero. */
+static inline void turn_real(const real *const *sample, int64_t block, real (*turned)[LANES])
+{
+    typedef real numbers __attribute__((vector_size(LANES * sizeof(real))));
+    vector r0 = {0};
+    if (sample[0]) {
+        numbers here;
+        memcpy(&here, sample[0] + block, sizeof here);
+        r0 = __builtin_convertvector(here, vector);
+    }
+    vector r1 = {0};
+    if (sample[1]) {
+        numbers here;
+        memcpy(&here, sample[1] + block, sizeof here);
+        r1 = __builtin_convertvector(here, vector);
+    }
+    vector r2 = {0};
+    if (sample[2]) {
+        numbers here;
+        memcpy(&here, sample[2] + block, sizeof here);
+        r2 = __builtin_convertvector(here, vector);
+    }
+    vector r3 = {0};
+    if (sample[3]) {
+        numbers here;
+        memcpy(&here, sample[3] + block, sizeof here);
+        r3 = __builtin_convertvector(here, vector);
+    }
+    vector r4 = {0};
+    if (sample[4]) {
+        numbers here;
+        memcpy(&here, sample[4] + block, sizeof here);
+        r4 = __builtin_convertvector(here, vector);
+    }
+    vector r5 = {0};
+    if (sample[5]) {
+        numbers here;
+        memcpy(&here, sample[5] + block, sizeof here);
+        r5 = __builtin_convertvector(here, vector);
+    }
+    vector r6 = {0};
+    if (sample[6]) {
+        numbers here;
+        memcpy(&here, sample[6] + block, sizeof here);
+        r6 = __builtin_convertvector(here, vector);
+    }
+    vector r7 = {0};
+    if (sample[7]) {
+        numbers here;
+        memcpy(&here, sample[7] + block, sizeof here);
+        r7 = __builtin_convertvector(here, vector);
+    }
+    vector r8 = {0};
+    if (sample[8]) {
+        numbers here;
+        memcpy(&here, sample[8] + block, sizeof here);
+        r8 = __builtin_convertvector(here, vector);
+    }
+    vector r9 = {0};
+    if (sample[9]) {
+        numbers here;
+        memcpy(&here, sample[9] + block, sizeof here);
+        r9 = __builtin_convertvector(here, vector);
+    }
+    vector r10 = {0};
+    if (sample[10]) {
+        numbers here;
+        memcpy(&here, sample[10] + block, sizeof here);
+        r10 = __builtin_convertvector(here, vector);
+    }
+    vector r11 = {0};
+    if (sample[11]) {
+        numbers here;
+        memcpy(&here, sample[11] + block, sizeof here);
+        r11 = __builtin_convertvector(here, vector);
+    }
+    vector r12 = {0};
+    if (sample[12]) {
+        numbers here;
+        memcpy(&here, sample[12] + block, sizeof here);
+        r12 = __builtin_convertvector(here, vector);
+    }
+    vector r13 = {0};
+    if (sample[13]) {
+        numbers here;
+        memcpy(&here, sample[13] + block, sizeof here);
+        r13 = __builtin_convertvector(here, vector);
+    }
+    vector r14 = {0};
+    if (sample[14]) {
+        numbers here;
+        memcpy(&here, sample[14] + block, sizeof here);
+        r14 = __builtin_convertvector(here, vector);
+    }
+    vector r15 = {0};
+    if (sample[15]) {
+        numbers here;
+        memcpy(&here, sample[15] + block, sizeof here);
+        r15 = __builtin_convertvector(here, vector);
+    }
+    {
+        const vector low = SHUFFLE(r0, r1, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r0, r1, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r0 = low;
+        r1 = high;
+    }
+    {
+        const vector low = SHUFFLE(r2, r3, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r2, r3, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r2 = low;
+        r3 = high;
+    }
+    {
+        const vector low = SHUFFLE(r4, r5, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r4, r5, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r4 = low;
+        r5 = high;
+    }
+    {
+        const vector low = SHUFFLE(r6, r7, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r6, r7, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r6 = low;
+        r7 = high;
+    }
+    {
+        const vector low = SHUFFLE(r8, r9, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r8, r9, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r8 = low;
+        r9 = high;
+    }
+    {
+        const vector low = SHUFFLE(r10, r11, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r10, r11, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r10 = low;
+        r11 = high;
+    }
+    {
+        const vector low = SHUFFLE(r12, r13, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r12, r13, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r12 = low;
+        r13 = high;
+    }
+    {
+        const vector low = SHUFFLE(r14, r15, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r14, r15, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r14 = low;
+        r15 = high;
+    }
+    {
+        const vector low = SHUFFLE(r0, r2, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r0, r2, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r0 = low;
+        r2 = high;
+    }
+    {
+        const vector low = SHUFFLE(r1, r3, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r1, r3, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r1 = low;
+        r3 = high;
+    }
+    {
+        const vector low = SHUFFLE(r4, r6, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r4, r6, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r4 = low;
+        r6 = high;
+    }
+    {
+        const vector low = SHUFFLE(r5, r7, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r5, r7, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r5 = low;
+        r7 = high;
+    }
+    {
+        const vector low = SHUFFLE(r8, r10, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r8, r10, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r8 = low;
+        r10 = high;
+    }
+    {
+        const vector low = SHUFFLE(r9, r11, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r9, r11, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r9 = low;
+        r11 = high;
+    }
+    {
+        const vector low = SHUFFLE(r12, r14, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r12, r14, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r12 = low;
+        r14 = high;
+    }
+    {
+        const vector low = SHUFFLE(r13, r15, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r13, r15, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r13 = low;
+        r15 = high;
+    }
+    {
+        const vector low = SHUFFLE(r0, r4, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r0, r4, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r0 = low;
+        r4 = high;
+    }
+    {
+        const vector low = SHUFFLE(r1, r5, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r1, r5, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r1 = low;
+        r5 = high;
+    }
+    {
+        const vector low = SHUFFLE(r2, r6, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r2, r6, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r2 = low;
+        r6 = high;
+    }
+    {
+        const vector low = SHUFFLE(r3, r7, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r3, r7, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r3 = low;
+        r7 = high;
+    }
+    {
+        const vector low = SHUFFLE(r8, r12, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r8, r12, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r8 = low;
+        r12 = high;
+    }
+    {
+        const vector low = SHUFFLE(r9, r13, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r9, r13, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r9 = low;
+        r13 = high;
+    }
+    {
+        const vector low = SHUFFLE(r10, r14, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r10, r14, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r10 = low;
+        r14 = high;
+    }
+    {
+        const vector low = SHUFFLE(r11, r15, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r11, r15, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r11 = low;
+        r15 = high;
+    }
+    {
+        const vector low = SHUFFLE(r0, r8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r0, r8, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r0 = low;
+        r8 = high;
+    }
+    {
+        const vector low = SHUFFLE(r1, r9, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r1, r9, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r1 = low;
+        r9 = high;
+    }
+    {
+        const vector low = SHUFFLE(r2, r10, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r2, r10, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r2 = low;
+        r10 = high;
+    }
+    {
+        const vector low = SHUFFLE(r3, r11, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r3, r11, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r3 = low;
+        r11 = high;
+    }
+    {
+        const vector low = SHUFFLE(r4, r12, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r4, r12, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r4 = low;
+        r12 = high;
+    }
+    {
+        const vector low = SHUFFLE(r5, r13, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r5, r13, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r5 = low;
+        r13 = high;
+    }
+    {
+        const vector low = SHUFFLE(r6, r14, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r6, r14, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r6 = low;
+        r14 = high;
+    }
+    {
+        const vector low = SHUFFLE(r7, r15, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r7, r15, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r7 = low;
+        r15 = high;
+    }
+    *(vector *)turned[0] = r0;
+    *(vector *)turned[1] = r1;
+    *(vector *)turned[2] = r2;
+    *(vector *)turned[3] = r3;
+    *(vector *)turned[4] = r4;
+    *(vector *)turned[5] = r5;
+    *(vector *)turned[6] = r6;
+    *(vector *)turned[7] = r7;
+    *(vector *)turned[8] = r8;
+    *(vector *)turned[9] = r9;
+    *(vector *)turned[10] = r10;
+    *(vector *)turned[11] = r11;
+    *(vector *)turned[12] = r12;
+    *(vector *)turned[13] = r13;
+    *(vector *)turned[14] = r14;
+    *(vector *)turned[15] = r15;
 }
 
 /* Rows of a dense product that MKL computes in one call, and columns of its gradient: the grid does
@@ -348,56 +755,60 @@ static inline void update_nesterov(real *weight, real g, real *v_state, real lr,
  *   digits_dense.nerva:7: input  x : float32[64]
  *   digits_dense.nerva:10: h1 = relu(linear(x / 16, width))
  */
-static void gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
+KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
 {
     enum { FEATURES = 64 };
-    #pragma omp for schedule(static) nowait
-    for (int64_t block = 0; block < FEATURES; block += LANES) {
-        const int width = (int)(FEATURES - block < LANES ? FEATURES - block : LANES);
+    /* A few samples at a time: their numbers come in as many streams, which the processor fetches
+     * ahead, and what is written stays in the cache. */
+    #pragma omp for schedule(static) collapse(2) nowait
+    for (int64_t left = 0; left < FEATURES; left += CHUNK)
         for (int start = 0; start < STRIDE; start += LANES) {
             const int live = count - start;
-            real turned[LANES][LANES];
-            for (int sample = 0; sample < LANES; sample++) {
-                if (sample >= live) {
-                    for (int feature = 0; feature < width; feature++)
-                        turned[feature][sample] = 0;
-                    continue;
-                }
-                const int64_t place = first + start + sample;
-                const int64_t number = order ? order[place] : place;
-                const real *const from = data + number * FEATURES + block;
-                int finite = 1;
-                for (int feature = 0; feature < width; feature++)
-                    finite &= isfinite(from[feature]) != 0;
-                if (!finite)
-                    report_input(run, number, from, block, width);
-                for (int feature = 0; feature < width; feature++)
-                    turned[feature][sample] = (real)from[feature];
+            const real *sample[LANES];
+            for (int i = 0; i < LANES; i++) {
+                const int64_t place = first + start + i;
+                sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
             }
-            for (int64_t row = block; row < block + width; row++) {
-                real *const to_div_row = to_div + row * STRIDE + start;
-                #pragma omp simd
-                for (int column = 0; column < LANES; column++) {
-                    const real div_value = turned[row - block][column] / 16.0f;
-                    to_div_row[column] = column < live ? div_value : 0;
+            vector strange = {0};     /* NaN where a number is not finite */
+            const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
+            for (int64_t block = left; block < right; block += LANES) {
+                const int width = (int)(right - block < LANES ? right - block : LANES);
+                _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
+                if (width == LANES)
+                    turn_real(sample, block, turned);
+                else
+                    for (int i = 0; i < LANES; i++)
+                        for (int feature = 0; feature < width; feature++)
+                            turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
+                for (int64_t row = block; row < block + width; row++) {
+                    strange += *(const vector *)turned[row - block] * 0;
+                    real *const to_div_row = to_div + row * STRIDE + start;
+                    #pragma omp simd
+                    for (int column = 0; column < LANES; column++) {
+                        const real div_value = turned[row - block][column] / 16.0f;
+                        to_div_row[column] = column < live ? div_value : 0;
+                    }
                 }
             }
+            for (int i = 0; i < LANES && i < live; i++)
+                if (strange[i] != 0) {
+                    const int64_t place = first + start + i;
+                    report_input(run, order ? order[place] : place, sample[i], left, right);
+                }
         }
-    }
 }
 
 /* W x, linear, relu
  *   digits_dense.nerva:10: h1 = relu(linear(x / 16, width))
  *   digits_dense.nerva:11: h2 = relu(linear(h1, width // 2))
  */
-static void mkl_gemm_relu(const Array *weight, const real *restrict x, Run *run, const real *restrict bias, real *restrict to_relu, int count)
+KERNEL mkl_gemm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
 {
-    (void)run;
     #pragma omp for schedule(static) nowait
     for (int64_t begin = 0; begin < weight->rows; begin += GEMM_ROWS) {
         const MKL_INT rows = at_most(weight->rows - begin, GEMM_ROWS);
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, STRIDE, (MKL_INT)weight->columns, 1,
-                    weight->value + begin * weight->columns, (MKL_INT)weight->columns, x, STRIDE, 0,
+                    value + begin * weight->columns, (MKL_INT)weight->columns, x, STRIDE, 0,
                     to_relu + begin * STRIDE, STRIDE);
         for (int64_t row = begin; row < begin + rows; row++)
             for (int start = 0; start < STRIDE; start += TILE) {
@@ -418,14 +829,13 @@ static void mkl_gemm_relu(const Array *weight, const real *restrict x, Run *run,
 /* W x, linear
  *   digits_dense.nerva:12: y  = linear(h2, 10)
  */
-static void mkl_gemm_linear(const Array *weight, const real *restrict x, Run *run, const real *restrict bias, real *restrict to_linear, int count)
+KERNEL mkl_gemm_linear(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
 {
-    (void)run;
     #pragma omp for schedule(static) nowait
     for (int64_t begin = 0; begin < weight->rows; begin += GEMM_ROWS) {
         const MKL_INT rows = at_most(weight->rows - begin, GEMM_ROWS);
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, STRIDE, (MKL_INT)weight->columns, 1,
-                    weight->value + begin * weight->columns, (MKL_INT)weight->columns, x, STRIDE, 0,
+                    value + begin * weight->columns, (MKL_INT)weight->columns, x, STRIDE, 0,
                     to_linear + begin * STRIDE, STRIDE);
         for (int64_t row = begin; row < begin + rows; row++)
             for (int start = 0; start < STRIDE; start += TILE) {
@@ -445,45 +855,45 @@ static void mkl_gemm_linear(const Array *weight, const real *restrict x, Run *ru
 /* the batch's samples, turned to feature-major
  *   digits_dense.nerva:8: target t : class[10]
  */
-static void gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
+KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
 {
     enum { FEATURES = 1 };
     (void)run;
-    #pragma omp for schedule(static) nowait
-    for (int64_t block = 0; block < FEATURES; block += LANES) {
-        const int width = (int)(FEATURES - block < LANES ? FEATURES - block : LANES);
+    /* A few samples at a time: their numbers come in as many streams, which the processor fetches
+     * ahead, and what is written stays in the cache. */
+    #pragma omp for schedule(static) collapse(2) nowait
+    for (int64_t left = 0; left < FEATURES; left += CHUNK)
         for (int start = 0; start < STRIDE; start += LANES) {
             const int live = count - start;
-            real turned[LANES][LANES];
-            for (int sample = 0; sample < LANES; sample++) {
-                if (sample >= live) {
-                    for (int feature = 0; feature < width; feature++)
-                        turned[feature][sample] = 0;
-                    continue;
-                }
-                const int64_t place = first + start + sample;
-                const int64_t number = order ? order[place] : place;
-                const int32_t *const from = data + number * FEATURES + block;
-                for (int feature = 0; feature < width; feature++)
-                    turned[feature][sample] = (real)from[feature];
+            const int32_t *sample[LANES];
+            for (int i = 0; i < LANES; i++) {
+                const int64_t place = first + start + i;
+                sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
             }
-            for (int64_t row = block; row < block + width; row++) {
-                real *const to_sum_row = to_sum + start;
-                #pragma omp simd
-                for (int column = 0; column < LANES; column++) {
-                    to_sum_row[column] = column < live ? turned[row - block][column] : 0;
+            const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
+            for (int64_t block = left; block < right; block += LANES) {
+                const int width = (int)(right - block < LANES ? right - block : LANES);
+                _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
+                    for (int i = 0; i < LANES; i++)
+                        for (int feature = 0; feature < width; feature++)
+                            turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
+                for (int64_t row = block; row < block + width; row++) {
+                    real *const to_sum_row = to_sum + start;
+                    #pragma omp simd
+                    for (int column = 0; column < LANES; column++) {
+                        to_sum_row[column] = column < live ? turned[row - block][column] : 0;
+                    }
                 }
             }
         }
-    }
 }
 
-/* onehot, max over the features, exp, sum over the features, log, log_softmax, mul, neg, position, hit
+/* onehot, max over the features, exp, sum over the features, log, log_softmax, select, neg, position, hit
  *   digits_dense.nerva:8: target t : class[10]
  *   digits_dense.nerva:15: loss   = softmax_cross_entropy(y, t)
  *   digits_dense.nerva:12: y  = linear(h2, 10)
  */
-static void samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_neg, int count)
+KERNEL samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -491,8 +901,9 @@ static void samplewise(const real *restrict input, const real *restrict input_2,
         for (int lane = 0; lane < LANES; lane++) max_of[lane] = -INFINITY;
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_row = input + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                if (input_row[lane] > max_of[lane]) max_of[lane] = input_row[lane];
+                max_of[lane] = input_row[lane] > max_of[lane] ? input_row[lane] : max_of[lane];
             }
         }
         real sum_of[LANES];
@@ -501,19 +912,21 @@ static void samplewise(const real *restrict input, const real *restrict input_2,
         for (int lane = 0; lane < LANES; lane++) max_of_2[lane] = -INFINITY;
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_row_2 = input + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real exp_value = expf(input_row_2[lane] - max_of[lane]);
+                const real exp_value = exp_float(input_row_2[lane] - max_of[lane]);
                 const real position_value = input_row_2[lane] == max_of[lane] ? -(real)row : -10.0f;
                 sum_of[lane] += exp_value;
-                if (position_value > max_of_2[lane]) max_of_2[lane] = position_value;
+                max_of_2[lane] = position_value > max_of_2[lane] ? position_value : max_of_2[lane];
             }
         }
         real log_of[LANES];
         {
             const real *const input_2_row = input_2 + start;
             real *const to_hit_row = to_hit + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real log_value = logf(sum_of[lane]);
+                const real log_value = log_float(sum_of[lane]);
                 const real hit_value = -max_of_2[lane] == input_2_row[lane] ? 1.0f : 0.0f;
                 log_of[lane] = log_value;
                 to_hit_row[lane] = start + lane < count ? hit_value : 0;
@@ -524,15 +937,17 @@ static void samplewise(const real *restrict input, const real *restrict input_2,
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_2_row_2 = input_2 + start;
             const real *const input_row_3 = input + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_2_row_2[lane] == (real)row ? 1.0f : 0.0f;
                 const real log_softmax_value = input_row_3[lane] - max_of[lane] - log_of[lane];
-                const real mul_value = onehot_value * log_softmax_value;
-                sum_of_2[lane] += mul_value;
+                const real select_value = onehot_value == 0.0f ? 0.0f : onehot_value * log_softmax_value;
+                sum_of_2[lane] += select_value;
             }
         }
         {
             real *const to_neg_row = to_neg + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real neg_value = -sum_of_2[lane];
                 to_neg_row[lane] = start + lane < count ? neg_value : 0;
@@ -541,11 +956,11 @@ static void samplewise(const real *restrict input, const real *restrict input_2,
     }
 }
 
-/* onehot, mul_slope, sum over the features, max over the features, exp, softmax, slope
+/* onehot, select_slope, sum over the features, max over the features, exp, softmax, slope
  *   digits_dense.nerva:8: target t : class[10]
  *   digits_dense.nerva:15: loss   = softmax_cross_entropy(y, t)
  */
-static void samplewise_2(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
+KERNEL samplewise_2(const real *restrict input, real *restrict to_select_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -556,14 +971,15 @@ static void samplewise_2(const real *restrict input, real *restrict to_mul_slope
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_row = input + start;
             const real samples = (real)count;
-            real *const to_mul_slope_row = to_mul_slope + row * STRIDE + start;
+            real *const to_select_slope_row = to_select_slope + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_row[lane] == (real)row ? 1.0f : 0.0f;
-                const real mul_slope_value = -(1.0f / samples * onehot_value);
-                to_mul_slope_row[lane] = start + lane < count ? mul_slope_value : 0;
-                sum_of[lane] += mul_slope_value;
-                if (input_2_row[lane] > max_of[lane]) max_of[lane] = input_2_row[lane];
+                const real select_slope_value = onehot_value == 0.0f ? 0.0f : -(1.0f / samples * onehot_value);
+                to_select_slope_row[lane] = start + lane < count ? select_slope_value : 0;
+                sum_of[lane] += select_slope_value;
+                max_of[lane] = input_2_row[lane] > max_of[lane] ? input_2_row[lane] : max_of[lane];
             }
         }
         real sum_of_2[LANES];
@@ -571,19 +987,21 @@ static void samplewise_2(const real *restrict input, real *restrict to_mul_slope
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_2_row_2 = input_2 + row * STRIDE + start;
             real *const to_exp_row = to_exp + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real exp_value = expf(input_2_row_2[lane] - max_of[lane]);
+                const real exp_value = exp_float(input_2_row_2[lane] - max_of[lane]);
                 to_exp_row[lane] = start + lane < count ? exp_value : 0;
                 sum_of_2[lane] += exp_value;
             }
         }
         for (int64_t row = 0; row < 10; row++) {
             const real *const to_exp_row_2 = to_exp + row * STRIDE + start;
-            const real *const to_mul_slope_row_2 = to_mul_slope + row * STRIDE + start;
+            const real *const to_select_slope_row_2 = to_select_slope + row * STRIDE + start;
             real *const to_slope_row = to_slope + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real softmax_value = to_exp_row_2[lane] / sum_of_2[lane];
-                const real slope_value = to_mul_slope_row_2[lane] - softmax_value * sum_of[lane];
+                const real slope_value = to_select_slope_row_2[lane] - softmax_value * sum_of[lane];
                 to_slope_row[lane] = start + lane < count ? slope_value : 0;
             }
         }
@@ -595,12 +1013,17 @@ static void samplewise_2(const real *restrict input, real *restrict to_mul_slope
  *   digits_dense.nerva:11: h2 = relu(linear(h1, width // 2))
  *   digits_dense.nerva:10: h1 = relu(linear(x / 16, width))
  */
-static void batch_sum_store(int64_t rows, const real *restrict x, real *restrict gradient)
+KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
-        const real g = row_sum(x + row * STRIDE);
-        gradient[row] = g;
+        const real *const input_row = input + row * STRIDE;
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < STRIDE; column++) {
+            sum_of += column < count ? input_row[column] : 0;
+        }
+        to_sum_of[row] = sum_of;
     }
 }
 
@@ -609,14 +1032,13 @@ static void batch_sum_store(int64_t rows, const real *restrict x, real *restrict
  *   digits_dense.nerva:11: h2 = relu(linear(h1, width // 2))
  *   digits_dense.nerva:10: h1 = relu(linear(x / 16, width))
  */
-static void mkl_gemm_transposed_relu_slope(const Array *weight, const real *restrict dz, Run *run, const real *restrict input, real *restrict to_relu_slope, int count)
+KERNEL mkl_gemm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
 {
-    (void)run;
     #pragma omp for schedule(static) nowait
     for (int64_t begin = 0; begin < weight->columns; begin += GEMM_ROWS) {
         const MKL_INT rows = at_most(weight->columns - begin, GEMM_ROWS);
         cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rows, STRIDE, (MKL_INT)weight->rows, 1,
-                    weight->value + begin, (MKL_INT)weight->columns, dz, STRIDE, 0,
+                    value + begin, (MKL_INT)weight->columns, dz, STRIDE, 0,
                     to_relu_slope + begin * STRIDE, STRIDE);
         for (int64_t row = begin; row < begin + rows; row++)
             for (int start = 0; start < STRIDE; start += TILE) {
@@ -638,7 +1060,7 @@ static void mkl_gemm_transposed_relu_slope(const Array *weight, const real *rest
  *   digits_dense.nerva:11: h2 = relu(linear(h1, width // 2))
  *   digits_dense.nerva:10: h1 = relu(linear(x / 16, width))
  */
-static void mkl_gemm_gradient_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict gradient)
+KERNEL mkl_gemm_gradient_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
     #pragma omp for schedule(static) collapse(2) nowait
     for (int64_t begin = 0; begin < weight->rows; begin += GEMM_ROWS)
@@ -652,17 +1074,17 @@ static void mkl_gemm_gradient_store(Array *weight, const real *restrict dz, cons
                 for (int64_t j = 0; j < columns; j++) {
                     const int64_t q = (begin + i) * weight->columns + left + j;
                     const real g = tile[i * columns + j];
-                    gradient[q] = g;
+                    to_gradient[q] = g;
                 }
         }
 }
 
-/* onehot, mul_slope, sum over the features, max over the features, exp, log, log_softmax, mul, neg, position, hit, softmax, slope
+/* onehot, select_slope, sum over the features, max over the features, exp, log, log_softmax, select, neg, position, hit, softmax, slope
  *   digits_dense.nerva:8: target t : class[10]
  *   digits_dense.nerva:15: loss   = softmax_cross_entropy(y, t)
  *   digits_dense.nerva:12: y  = linear(h2, 10)
  */
-static void samplewise_3(const real *restrict input, real *restrict to_mul_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
+KERNEL samplewise_3(const real *restrict input, real *restrict to_select_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int start = 0; start < STRIDE; start += LANES) {
@@ -673,14 +1095,15 @@ static void samplewise_3(const real *restrict input, real *restrict to_mul_slope
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_row = input + start;
             const real samples = (real)count;
-            real *const to_mul_slope_row = to_mul_slope + row * STRIDE + start;
+            real *const to_select_slope_row = to_select_slope + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value = input_row[lane] == (real)row ? 1.0f : 0.0f;
-                const real mul_slope_value = -(1.0f / samples * onehot_value);
-                to_mul_slope_row[lane] = start + lane < count ? mul_slope_value : 0;
-                sum_of[lane] += mul_slope_value;
-                if (input_2_row[lane] > max_of[lane]) max_of[lane] = input_2_row[lane];
+                const real select_slope_value = onehot_value == 0.0f ? 0.0f : -(1.0f / samples * onehot_value);
+                to_select_slope_row[lane] = start + lane < count ? select_slope_value : 0;
+                sum_of[lane] += select_slope_value;
+                max_of[lane] = input_2_row[lane] > max_of[lane] ? input_2_row[lane] : max_of[lane];
             }
         }
         real sum_of_2[LANES];
@@ -690,20 +1113,22 @@ static void samplewise_3(const real *restrict input, real *restrict to_mul_slope
         for (int64_t row = 0; row < 10; row++) {
             const real *const input_2_row_2 = input_2 + row * STRIDE + start;
             real *const to_exp_row = to_exp + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real exp_value = expf(input_2_row_2[lane] - max_of[lane]);
+                const real exp_value = exp_float(input_2_row_2[lane] - max_of[lane]);
                 const real position_value = input_2_row_2[lane] == max_of[lane] ? -(real)row : -10.0f;
                 to_exp_row[lane] = start + lane < count ? exp_value : 0;
                 sum_of_2[lane] += exp_value;
-                if (position_value > max_of_2[lane]) max_of_2[lane] = position_value;
+                max_of_2[lane] = position_value > max_of_2[lane] ? position_value : max_of_2[lane];
             }
         }
         real log_of[LANES];
         {
             const real *const input_row_2 = input + start;
             real *const to_hit_row = to_hit + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
-                const real log_value = logf(sum_of_2[lane]);
+                const real log_value = log_float(sum_of_2[lane]);
                 const real hit_value = -max_of_2[lane] == input_row_2[lane] ? 1.0f : 0.0f;
                 log_of[lane] = log_value;
                 to_hit_row[lane] = start + lane < count ? hit_value : 0;
@@ -715,20 +1140,22 @@ static void samplewise_3(const real *restrict input, real *restrict to_mul_slope
             const real *const input_row_3 = input + start;
             const real *const input_2_row_3 = input_2 + row * STRIDE + start;
             const real *const to_exp_row_2 = to_exp + row * STRIDE + start;
-            const real *const to_mul_slope_row_2 = to_mul_slope + row * STRIDE + start;
+            const real *const to_select_slope_row_2 = to_select_slope + row * STRIDE + start;
             real *const to_slope_row = to_slope + row * STRIDE + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real onehot_value_2 = input_row_3[lane] == (real)row ? 1.0f : 0.0f;
                 const real log_softmax_value = input_2_row_3[lane] - max_of[lane] - log_of[lane];
-                const real mul_value = onehot_value_2 * log_softmax_value;
+                const real select_value = onehot_value_2 == 0.0f ? 0.0f : onehot_value_2 * log_softmax_value;
                 const real softmax_value = to_exp_row_2[lane] / sum_of_2[lane];
-                const real slope_value = to_mul_slope_row_2[lane] - softmax_value * sum_of[lane];
-                sum_of_3[lane] += mul_value;
+                const real slope_value = to_select_slope_row_2[lane] - softmax_value * sum_of[lane];
+                sum_of_3[lane] += select_value;
                 to_slope_row[lane] = start + lane < count ? slope_value : 0;
             }
         }
         {
             real *const to_neg_row = to_neg + start;
+            #pragma omp simd
             for (int lane = 0; lane < LANES; lane++) {
                 const real neg_value = -sum_of_3[lane];
                 to_neg_row[lane] = start + lane < count ? neg_value : 0;
@@ -742,13 +1169,17 @@ static void samplewise_3(const real *restrict input, real *restrict to_mul_slope
  *   digits_dense.nerva:11: h2 = relu(linear(h1, width // 2))
  *   digits_dense.nerva:10: h1 = relu(linear(x / 16, width))
  */
-static void batch_sum_nesterov(Array *vector, const real *restrict x, real lr, real step)
+KERNEL featurewise_nesterov(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
 {
-    const int64_t rows = vector->rows;
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
-        const real g = row_sum(x + row * STRIDE);
-        update_nesterov(&vector->value[row], g, &vector->state[0][row], lr, step);
+        const real *const input_row = input + row * STRIDE;
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < STRIDE; column++) {
+            sum_of += column < count ? input_row[column] : 0;
+        }
+        update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
     }
 }
 
@@ -757,7 +1188,7 @@ static void batch_sum_nesterov(Array *vector, const real *restrict x, real lr, r
  *   digits_dense.nerva:11: h2 = relu(linear(h1, width // 2))
  *   digits_dense.nerva:10: h1 = relu(linear(x / 16, width))
  */
-static void mkl_gemm_gradient_nesterov(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL mkl_gemm_gradient_nesterov(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
     #pragma omp for schedule(static) collapse(2) nowait
     for (int64_t begin = 0; begin < weight->rows; begin += GEMM_ROWS)
@@ -782,11 +1213,11 @@ static void predict(nerva_model *model, const nerva_job *job, int64_t first, int
     real *const arena = model->arena;
     gather_div(job->x, job->order, first, run, arena + 8192, count);  /* div */
     meet(run);
-    mkl_gemm_relu(&model->arrays[H1_WEIGHT], arena + 8192, run, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
+    mkl_gemm_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 8192, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
     meet(run);
-    mkl_gemm_relu(&model->arrays[H2_WEIGHT], arena + 0, run, model->arrays[H2_BIAS].value, arena + 8192, count);  /* h2 */
+    mkl_gemm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 8192, count);  /* h2 */
     meet(run);
-    mkl_gemm_linear(&model->arrays[Y_WEIGHT], arena + 8192, run, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
+    mkl_gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 8192, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -798,11 +1229,11 @@ static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, in
     gather_div(job->x, job->order, first, run, arena + 8192, count);  /* div */
     gather(job->t, job->order, first, run, arena + 12288, count);  /* t.batch */
     meet(run);
-    mkl_gemm_relu(&model->arrays[H1_WEIGHT], arena + 8192, run, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
+    mkl_gemm_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 8192, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
     meet(run);
-    mkl_gemm_relu(&model->arrays[H2_WEIGHT], arena + 0, run, model->arrays[H2_BIAS].value, arena + 8192, count);  /* h2 */
+    mkl_gemm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 8192, count);  /* h2 */
     meet(run);
-    mkl_gemm_linear(&model->arrays[Y_WEIGHT], arena + 8192, run, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
+    mkl_gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 8192, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
     samplewise(arena + 0, arena + 12288, arena + 352, arena + 320, count);  /* loss, accuracy */
     meet(run);
@@ -816,23 +1247,23 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     gather_div(job->x, job->order, first, run, arena + 20480, count);  /* div */
     gather(job->t, job->order, first, run, arena + 13568, count);  /* t.batch */
     meet(run);
-    mkl_gemm_relu(&model->arrays[H1_WEIGHT], arena + 20480, run, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
+    mkl_gemm_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 20480, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
     meet(run);
-    mkl_gemm_relu(&model->arrays[H2_WEIGHT], arena + 0, run, model->arrays[H2_BIAS].value, arena + 8192, count);  /* h2 */
+    mkl_gemm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 8192, count);  /* h2 */
     meet(run);
-    mkl_gemm_linear(&model->arrays[Y_WEIGHT], arena + 8192, run, model->arrays[Y_BIAS].value, arena + 12288, count);  /* y */
+    mkl_gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 8192, model->arrays[Y_BIAS].value, arena + 12288, count);  /* y */
     meet(run);
     samplewise_2(arena + 13568, arena + 12608, arena + 12288, arena + 12928, arena + 13248, count);  /* log_softmax.grad, y.exp, y.grad.2 */
     meet(run);
-    batch_sum_store(10, arena + 13248, gradients[5]);  /* y.bias.grad */
-    mkl_gemm_transposed_relu_slope(&model->arrays[Y_WEIGHT], arena + 13248, run, arena + 8192, arena + 16384, count);  /* h2.linear.grad */
+    featurewise_store(10, arena + 13248, gradients[5], count);  /* y.bias.grad */
+    mkl_gemm_transposed_relu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 13248, arena + 8192, arena + 16384, count);  /* h2.linear.grad */
     mkl_gemm_gradient_store(&model->arrays[Y_WEIGHT], arena + 13248, arena + 8192, gradients[4]);  /* y.weight.grad */
     meet(run);
-    batch_sum_store(128, arena + 16384, gradients[3]);  /* h2.bias.grad */
-    mkl_gemm_transposed_relu_slope(&model->arrays[H2_WEIGHT], arena + 16384, run, arena + 0, arena + 8192, count);  /* h1.linear.grad */
+    featurewise_store(128, arena + 16384, gradients[3], count);  /* h2.bias.grad */
+    mkl_gemm_transposed_relu_slope(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 16384, arena + 0, arena + 8192, count);  /* h1.linear.grad */
     mkl_gemm_gradient_store(&model->arrays[H2_WEIGHT], arena + 16384, arena + 0, gradients[2]);  /* h2.weight.grad */
     meet(run);
-    batch_sum_store(256, arena + 8192, gradients[1]);  /* h1.bias.grad */
+    featurewise_store(256, arena + 8192, gradients[1], count);  /* h1.bias.grad */
     mkl_gemm_gradient_store(&model->arrays[H1_WEIGHT], arena + 8192, arena + 20480, gradients[0]);  /* h1.weight.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
@@ -845,11 +1276,11 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
     gather_div(job->x, job->order, first, run, arena + 24576, count);  /* div */
     gather(job->t, job->order, first, run, arena + 9152, count);  /* t.batch */
     meet(run);
-    mkl_gemm_relu(&model->arrays[H1_WEIGHT], arena + 24576, run, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
+    mkl_gemm_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 24576, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
     meet(run);
-    mkl_gemm_relu(&model->arrays[H2_WEIGHT], arena + 0, run, model->arrays[H2_BIAS].value, arena + 16384, count);  /* h2 */
+    mkl_gemm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 16384, count);  /* h2 */
     meet(run);
-    mkl_gemm_linear(&model->arrays[Y_WEIGHT], arena + 16384, run, model->arrays[Y_BIAS].value, arena + 8192, count);  /* y */
+    mkl_gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 16384, model->arrays[Y_BIAS].value, arena + 8192, count);  /* y */
     meet(run);
     samplewise_3(arena + 9152, arena + 8512, arena + 8192, arena + 8832, arena + 26976, arena + 26624, arena + 26944, count);  /* log_softmax.grad, y.exp, loss, accuracy, y.grad.2 */
     meet(run);
@@ -860,15 +1291,15 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
 static void step_update(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    mkl_gemm_transposed_relu_slope(&model->arrays[Y_WEIGHT], arena + 26624, run, arena + 16384, arena + 20480, count);  /* h2.linear.grad */
-    batch_sum_nesterov(&model->arrays[Y_BIAS], arena + 26624, run->lr, run->step);  /* y.bias */
+    mkl_gemm_transposed_relu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 26624, arena + 16384, arena + 20480, count);  /* h2.linear.grad */
+    featurewise_nesterov(10, run->lr, run->step, arena + 26624, &model->arrays[Y_BIAS], count);  /* y.bias */
     meet(run);
-    mkl_gemm_transposed_relu_slope(&model->arrays[H2_WEIGHT], arena + 20480, run, arena + 0, arena + 8192, count);  /* h1.linear.grad */
+    mkl_gemm_transposed_relu_slope(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 20480, arena + 0, arena + 8192, count);  /* h1.linear.grad */
     mkl_gemm_gradient_nesterov(&model->arrays[Y_WEIGHT], arena + 26624, arena + 16384, run->lr, run->step);  /* y.weight */
-    batch_sum_nesterov(&model->arrays[H2_BIAS], arena + 20480, run->lr, run->step);  /* h2.bias */
+    featurewise_nesterov(128, run->lr, run->step, arena + 20480, &model->arrays[H2_BIAS], count);  /* h2.bias */
     meet(run);
     mkl_gemm_gradient_nesterov(&model->arrays[H2_WEIGHT], arena + 20480, arena + 0, run->lr, run->step);  /* h2.weight */
-    batch_sum_nesterov(&model->arrays[H1_BIAS], arena + 8192, run->lr, run->step);  /* h1.bias */
+    featurewise_nesterov(256, run->lr, run->step, arena + 8192, &model->arrays[H1_BIAS], count);  /* h1.bias */
     mkl_gemm_gradient_nesterov(&model->arrays[H1_WEIGHT], arena + 8192, arena + 24576, run->lr, run->step);  /* h1.weight */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
@@ -895,6 +1326,7 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
 {
     report->step = steps;
     run->step = (real)(steps + 1);
+    run->steps_done = steps;
     run->lr = (real)job->learning_rate;
     if (isnan(job->learning_rate))
         run->lr = (real)nerva_learning_rate((double)job->epoch, (double)job->epochs,
@@ -903,7 +1335,7 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
 
 static Run begin(const nerva_job *job, nerva_report *report)
 {
-    Run run = { .layer = -1 };
+    Run run = { .layer = -1, .seed = job->seed };
     set_step(&run, job, report, job->step);
     return run;
 }
@@ -1004,8 +1436,10 @@ int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report)
     return finish(report, &run);
 }
 
-int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report)
+int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
+                   int64_t *counts)
 {
+    (void)counts;
     Run run = begin(job, report);
     #pragma omp parallel num_threads(team(job))
     {
@@ -1068,5 +1502,13 @@ int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *repo
         gradients(model, job, 0, batch_size(job, 0), &run, gradient);
         restore_subnormals(before);
     }
+    return finish(report, &run);
+}
+
+/* The masks of the next step for the first `samples` rows of a batch. */
+int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **to)
+{
+    Run run = begin(job, report);
+    (void)model, (void)to;
     return finish(report, &run);
 }

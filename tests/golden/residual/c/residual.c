@@ -1205,7 +1205,6 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
         for (; begin + BLOCK <= end; begin += BLOCK) {
             _Alignas(VECTOR_BYTES) real gradient[BLOCK];
             dots(here, x, column + begin, gradient);
-            #pragma omp simd
             for (int i = 0; i < BLOCK; i++) {
                 const int64_t q = begin + i;
                 const real g = gradient[i];
@@ -1392,7 +1391,6 @@ KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restri
         for (; begin + BLOCK <= end; begin += BLOCK) {
             _Alignas(VECTOR_BYTES) real gradient[BLOCK];
             dots(here, x, column + begin, gradient);
-            #pragma omp simd
             for (int i = 0; i < BLOCK; i++) {
                 const int64_t q = begin + i;
                 const real g = gradient[i];
@@ -1443,7 +1441,6 @@ KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *rest
         for (; begin + BLOCK <= end; begin += BLOCK) {
             _Alignas(VECTOR_BYTES) real gradient[BLOCK];
             dots(here, x, column + begin, gradient);
-            #pragma omp simd
             for (int i = 0; i < BLOCK; i++) {
                 const int64_t q = begin + i;
                 const real g = gradient[i];
