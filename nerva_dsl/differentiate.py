@@ -68,7 +68,11 @@ class _Backward:
     def __init__(self, forward: Graph) -> None:
         self.forward = forward
         self.operations: list[Operation] = []
-        self._names = {v.name for operation in forward.operations for v in operation.results}
+        self._names = {
+            value.name
+            for operation in forward.operations
+            for value in (*operation.results, *operation.operands)
+        }
         self._parts: dict[str, list[Value]] = {}  # what has flowed into each value so far
         self._origins: dict[str, tuple[Place, ...]] = {}
 

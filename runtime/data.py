@@ -27,8 +27,8 @@ __all__ = ["SOURCES", "DataError", "DataSet", "load_data"]
 
 Array = NDArray[Any]
 
-DEFAULT_SOURCE = "digits"
 DIGITS_FEATURES = 64
+DIABETES_FEATURES = 10
 TEST_FRACTION = 5  # one sample in five is held out where there is no test set
 ROWS_AT_ONCE = 4096  # so that checking and hashing make no second copy of a large data set
 
@@ -127,13 +127,7 @@ def load_data(spec: str | None, model: Mapping[str, Any], seed: int) -> DataSet:
     Raises:
         DataError: there is no such data, it cannot be read, or the model cannot take it.
     """
-    features = model["input"]["features"]
-    if spec is None and features != DIGITS_FEATURES:
-        raise DataError(
-            f"this model has {features} inputs, and the default data, {DEFAULT_SOURCE}, has "
-            f"{DIGITS_FEATURES}: say what to use with --data, which accepts {accepted()}"
-        )
-    arrays = read(DEFAULT_SOURCE if spec is None else spec)
+    arrays = read(_default(model) if spec is None else spec)
 
     X = _inputs(arrays.X_train, model, f"{arrays.title}: the training inputs")
     t = _targets(arrays.t_train, X, model, arrays.title, "training")
@@ -143,6 +137,20 @@ def load_data(spec: str | None, model: Mapping[str, Any], seed: int) -> DataSet:
     t_test = _targets(arrays.t_test, X_test, model, arrays.title, "test")
     return DataSet(
         X, t, X_test, t_test, arrays.source, _describe(arrays.title, len(X), len(X_test), "")
+    )
+
+
+def _default(model: Mapping[str, Any]) -> str:
+    """The data of scikit-learn that fits the model."""
+    features, target = model["input"]["features"], model["target"]
+    if features == DIGITS_FEATURES:
+        return "digits"
+    numbers = target is not None and target["kind"] == "real" and target["size"] == 1
+    if features == DIABETES_FEATURES and numbers:
+        return "diabetes"
+    raise DataError(
+        f"this model has {features} inputs, and the default data, digits, has {DIGITS_FEATURES}: "
+        f"say what to use with --data, which accepts {accepted()}"
     )
 
 
@@ -175,6 +183,14 @@ def read_digits(_: str) -> Arrays:
 
     X, t = load_digits(return_X_y=True)
     return Arrays(X.astype(np.float32), t, None, None, "digits", "digits")
+
+
+def read_diabetes(_: str) -> Arrays:
+    """Scikit-learn's diabetes data: 442 patients, ten measurements, one number to predict."""
+    from sklearn.datasets import load_diabetes  # noqa: PLC0415 -- as above
+
+    X, t = load_diabetes(return_X_y=True)
+    return Arrays(X.astype(np.float32), t[:, None], None, None, "diabetes", "diabetes")
 
 
 def read_npz(path: str) -> Arrays:
@@ -219,7 +235,10 @@ NPZ_KEYS = {
     "t_test": ("Ttest", "y_test"),
 }
 
-SOURCES = (Source("digits", "scikit-learn's handwritten digits, 64 features", read_digits),)
+SOURCES = (
+    Source("digits", "scikit-learn's handwritten digits, 64 features", read_digits),
+    Source("diabetes", "scikit-learn's diabetes patients, 10 features", read_diabetes),
+)
 
 
 def _inputs(X: Array, model: Mapping[str, Any], what: str) -> Array:

@@ -51,6 +51,15 @@ def test_digits_are_the_default_with_a_held_out_fifth():
     assert "held-out fifth by seed 1" in data.description
 
 
+def test_diabetes_is_the_default_of_a_regression_of_its_size():
+    data = load_data(None, spec(10, kind="real", size=1), 1)
+    assert data.X_train.shape == (354, 10)
+    assert data.t_train.shape == (354, 1)
+    assert data.t_test.dtype == np.float32
+    assert data.source == "diabetes"
+    refused(None, spec(10, kind="class", size=2), "this model has 10 inputs")
+
+
 def test_the_held_out_part_is_a_function_of_the_seed(archive):
     path = archive(Xtrain=samples(50), Ttrain=np.arange(50) % 3)
     first, again, other = (load_data(path, spec(), seed) for seed in (1, 1, 2))

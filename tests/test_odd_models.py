@@ -77,6 +77,20 @@ def test_an_optimizer_with_a_state_called(name):
     agrees(model_of(text), "float64", 3, 4)
 
 
+@pytest.mark.parametrize(
+    "name", ["slope", "grad", "mask", "product", "linear", "sum", "var", "exp"]
+)
+def test_a_learned_option_called(name):
+    """What passes make has names of its own."""
+    body = (
+        f"function own(x; learn {name} = 0.3) = tanh(x) * {name} + exp({name} * x)\n"
+        "h = dropout(batch_norm(linear(x, 4, bias = false)), 0.2)"
+        " * own(own(linear(x, 4, drop_connect = 0.2)))\n"
+        "y = softmax(linear(h, 3))"
+    )
+    agrees(model_of(FRAME.format(body=body, train="clip_norm = 0.1")), "float64", 3, 4)
+
+
 @pytest.mark.parametrize("batch", [1, 7])
 def test_one_feature_and_one_class(batch):
     text = (

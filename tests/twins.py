@@ -20,18 +20,27 @@ Outcome = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Twin:
-    """Forward: output and loss of each sample; and data that fit."""
+    """Forward: output and loss of each sample; and data that fit.
+
+    Attributes:
+        forward: environment, targets → output and loss of each sample.
+        features: of the input.
+        element: of the input.
+        classes: of the target; 0 without one, None for real numbers.
+    """
 
     forward: Callable[[Env, Tensor], Outcome]
     features: int
     element: str = "float32"
-    classes: int = 10
+    classes: int | None = 10
 
     def data(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray | None]:
         if self.element == "uint8":
             x = rng.integers(0, 256, (count, self.features), dtype=np.uint8)
         else:
             x = rng.integers(0, 17, (count, self.features)).astype(np.float32)
+        if self.classes is None:
+            return x / 160, rng.uniform(25, 346, (count, 1)).astype(np.float32)
         return x, rng.integers(0, self.classes, count) if self.classes else None
 
     def program(self, model: CheckedModel) -> Program:
@@ -50,7 +59,7 @@ class Twin:
             batch=model.batch,
             features=self.features,
             element=self.element,
-            target="class" if self.classes else "none",
+            target={None: "real", 0: "none"}.get(self.classes, "class"),
             outputs=model.output.width,
             normalizes=any(name.endswith(".running_var") for name in model.parameters),
             optimizers={},
@@ -145,6 +154,28 @@ def _swish_lion(env: Env, t: Tensor) -> Outcome:
     return _labels(linear(env, "y", value), t)
 
 
+def _srelu(env: Env, t: Tensor) -> Outcome:
+    value = env["x"] / 16
+    for name in ("h1", "h2"):
+        z = linear(env, name, value)
+        al, tl, ar, tr = (env.parameters[f"{name}.{part}"] for part in ("al", "tl", "ar", "tr"))
+        for place in (tl, tr):
+            env.kink(z, place)
+        value = torch.where(z <= tl, tl + al * (z - tl), torch.where(z < tr, z, tr + ar * (z - tr)))
+    return _labels(linear(env, "y", value), t)
+
+
+def _warmup(env: Env, t: Tensor) -> Outcome:
+    h1 = F.gelu(linear(env, "h1", env["x"] / 16))
+    return _labels(linear(env, "y", F.gelu(linear(env, "h2", h1))), t)
+
+
+def _regression(env: Env, t: Tensor) -> Outcome:
+    y = 150 + 75 * linear(env, "y", torch.tanh(linear(env, "h", 21 * env["x"])))
+    env.kink((y - t).abs(), 50)
+    return y, F.huber_loss(y, t, reduction="none", delta=50).sum(1)
+
+
 TWINS = {
     "digits": Twin(_digits, 64),
     "digits_dense": Twin(_digits, 64),
@@ -156,6 +187,9 @@ TWINS = {
     "branches": Twin(_branches, 64),
     "residual_blocks": Twin(_residual_blocks, 64),
     "swish_lion": Twin(_swish_lion, 64),
+    "srelu": Twin(_srelu, 64),
+    "warmup": Twin(_warmup, 64),
+    "regression": Twin(_regression, 10, classes=None),
 }
 
 
@@ -171,6 +205,16 @@ def _confusion(y: np.ndarray, t: np.ndarray) -> np.ndarray:
     return confusion_matrix(t, y.argmax(1), labels=range(10))
 
 
-METRICS = {"regularized": {"top2": _top2}, "branches": {"confusion": _confusion}}
+def _error(y: np.ndarray, t: np.ndarray) -> float:
+    from sklearn.metrics import mean_absolute_error
+
+    return float(mean_absolute_error(t, y))
+
+
+METRICS = {
+    "regression": {"error": _error},
+    "regularized": {"top2": _top2},
+    "branches": {"confusion": _confusion},
+}
 LIBRARIES = {"blocks"}
 """Files that others import, without a model."""

@@ -35,7 +35,7 @@ class Emitter:
         self.masks: dict[str, Value] = {}
         self._masked: list[Operation] = []  # before all others, since masks depend on nothing
         self._running: list[Operation] = []  # after all others
-        self._names: set[str] = {value.name for value in parameters.inputs}
+        self._names = {value.name for value in parameters.inputs} | {*parameters.model.parameters}
         self._loaded: dict[str, Value] = {}
 
     def graph(self, name: str, results: list[tuple[str, Value]]) -> Graph:

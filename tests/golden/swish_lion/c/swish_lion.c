@@ -916,7 +916,7 @@ static inline void update_lion(real *weight, real g, real *m_state, real lr, rea
 
 /* the batch's samples, turned to feature-major, div
  *   swish_lion.nerva:8: input  x : float32[64]
- *   swish_lion.nerva:25: h1 = trained_swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  */
 KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
 {
@@ -961,11 +961,11 @@ KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first
         }
 }
 
-/* W x, linear, trained_swish
- *   swish_lion.nerva:25: h1 = trained_swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
- *   swish_lion.nerva:26: h2 = trained_swish(linear(h1, 128, weights = he(fan_in = "sparse")))
+/* W x, linear, swish
+ *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
  */
-KERNEL spmm_trained_swish(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict beta, real *restrict to_trained_swish, int count)
+KERNEL spmm_swish(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict beta, real *restrict to_swish, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -976,12 +976,12 @@ KERNEL spmm_trained_swish(const Array *weight, const real *restrict value, const
                         weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             const real beta_value = beta[0];
-            real *const to_trained_swish_row = to_trained_swish + row * STRIDE + start;
+            real *const to_swish_row = to_swish + row * STRIDE + start;
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
-                const real trained_swish_value = linear_value * (1.0f / (1.0f + exp_float(-(beta_value * linear_value))));
-                to_trained_swish_row[column] = column < live ? trained_swish_value : 0;
+                const real swish_value = linear_value * (1.0f / (1.0f + exp_float(-(beta_value * linear_value))));
+                to_swish_row[column] = column < live ? swish_value : 0;
             }
         }
 }
@@ -1116,11 +1116,11 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
     }
 }
 
-/* W x, linear, trained_swish_slope, trained_swish
- *   swish_lion.nerva:25: h1 = trained_swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
- *   swish_lion.nerva:26: h2 = trained_swish(linear(h1, 128, weights = he(fan_in = "sparse")))
+/* W x, linear, swish_slope, swish
+ *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
  */
-KERNEL spmm_linear_trained_swish_slope_trained_swish(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict beta, real *restrict to_linear, real *restrict to_trained_swish_slope, real *restrict to_trained_swish, int count)
+KERNEL spmm_linear_swish_slope_swish(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict beta, real *restrict to_linear, real *restrict to_swish_slope, real *restrict to_swish, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->rows; row++)
@@ -1132,26 +1132,26 @@ KERNEL spmm_linear_trained_swish_slope_trained_swish(const Array *weight, const 
             const real bias_value = bias[row];
             const real beta_value = beta[0];
             real *const to_linear_row = to_linear + row * STRIDE + start;
-            real *const to_trained_swish_slope_row = to_trained_swish_slope + row * STRIDE + start;
-            real *const to_trained_swish_row = to_trained_swish + row * STRIDE + start;
+            real *const to_swish_slope_row = to_swish_slope + row * STRIDE + start;
+            real *const to_swish_row = to_swish + row * STRIDE + start;
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
                 const real div_1 = 1.0f / (1.0f + exp_float(-(beta_value * linear_value)));
-                const real trained_swish_slope_value = div_1 + linear_value * (div_1 * (1.0f - div_1) * beta_value);
-                const real trained_swish_value = linear_value * div_1;
+                const real swish_slope_value = div_1 + linear_value * (div_1 * (1.0f - div_1) * beta_value);
+                const real swish_value = linear_value * div_1;
                 to_linear_row[column] = column < live ? linear_value : 0;
-                to_trained_swish_slope_row[column] = column < live ? trained_swish_slope_value : 0;
-                to_trained_swish_row[column] = column < live ? trained_swish_value : 0;
+                to_swish_slope_row[column] = column < live ? swish_slope_value : 0;
+                to_swish_row[column] = column < live ? swish_value : 0;
             }
         }
 }
 
-/* trained_swish_slope
- *   swish_lion.nerva:25: h1 = trained_swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
- *   swish_lion.nerva:26: h2 = trained_swish(linear(h1, 128, weights = he(fan_in = "sparse")))
+/* swish_slope
+ *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
  */
-KERNEL elementwise_trained_swish_slope(int64_t rows, const real *restrict input, const real *restrict beta, real *restrict to_trained_swish_slope, int count)
+KERNEL elementwise_swish_slope(int64_t rows, const real *restrict input, const real *restrict beta, real *restrict to_swish_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++)
@@ -1159,12 +1159,12 @@ KERNEL elementwise_trained_swish_slope(int64_t rows, const real *restrict input,
             const int live = count - start;
             const real *const input_row = input + row * STRIDE + start;
             const real beta_value = beta[0];
-            real *const to_trained_swish_slope_row = to_trained_swish_slope + row * STRIDE + start;
+            real *const to_swish_slope_row = to_swish_slope + row * STRIDE + start;
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
                 const real div_1 = 1.0f / (1.0f + exp_float(-(beta_value * input_row[column])));
-                const real trained_swish_slope_value = input_row[column] * (div_1 * (1.0f - div_1) * input_row[column]);
-                to_trained_swish_slope_row[column] = column < live ? trained_swish_slope_value : 0;
+                const real swish_slope_value = input_row[column] * (div_1 * (1.0f - div_1) * input_row[column]);
+                to_swish_slope_row[column] = column < live ? swish_slope_value : 0;
             }
         }
 }
@@ -1223,8 +1223,8 @@ KERNEL samplewise_2(const real *restrict input, real *restrict to_select_slope, 
 
 /* sum over the batch
  *   swish_lion.nerva:27: y  = linear(h2, 10)
- *   swish_lion.nerva:26: h2 = trained_swish(linear(h1, 128, weights = he(fan_in = "sparse")))
- *   swish_lion.nerva:25: h1 = trained_swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  */
 KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
 {
@@ -1242,7 +1242,7 @@ KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restric
 
 /* transposed W times dz, chain
  *   swish_lion.nerva:27: y  = linear(h2, 10)
- *   swish_lion.nerva:26: h2 = trained_swish(linear(h1, 128, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
  */
 KERNEL gemm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_sum, real *restrict to_chain, int count)
 {
@@ -1284,8 +1284,8 @@ KERNEL gemm_gradient_store(Array *weight, const real *restrict dz, const real *r
 }
 
 /* chain, sum over the batch
- *   swish_lion.nerva:26: h2 = trained_swish(linear(h1, 128, weights = he(fan_in = "sparse")))
- *   swish_lion.nerva:25: h1 = trained_swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  */
 KERNEL featurewise_store_2(int64_t rows, const real *restrict input, const real *restrict input_2, real *restrict to_sum_of, int count)
 {
@@ -1304,8 +1304,8 @@ KERNEL featurewise_store_2(int64_t rows, const real *restrict input, const real 
 }
 
 /* transposed W times dz, chain
- *   swish_lion.nerva:26: h2 = trained_swish(linear(h1, 128, weights = he(fan_in = "sparse")))
- *   swish_lion.nerva:25: h1 = trained_swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  */
 KERNEL spmm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_sum, real *restrict to_chain, int count)
 {
@@ -1329,8 +1329,8 @@ KERNEL spmm_transposed_chain(const Array *weight, const real *restrict value, co
 }
 
 /* dz times transposed x at the non-zeros of W
- *   swish_lion.nerva:26: h2 = trained_swish(linear(h1, 128, weights = he(fan_in = "sparse")))
- *   swish_lion.nerva:25: h1 = trained_swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  */
 KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
@@ -1357,8 +1357,8 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
 }
 
 /* sum over the features
- *   swish_lion.nerva:26: h2 = trained_swish(linear(h1, 128, weights = he(fan_in = "sparse")))
- *   swish_lion.nerva:25: h1 = trained_swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  */
 KERNEL scalar_store(const real *restrict column_2, int64_t rows_of, real *restrict to_result)
 {
@@ -1457,8 +1457,8 @@ KERNEL samplewise_3(const real *restrict input, real *restrict to_select_slope, 
 
 /* sum over the batch, update by lion
  *   swish_lion.nerva:27: y  = linear(h2, 10)
- *   swish_lion.nerva:26: h2 = trained_swish(linear(h1, 128, weights = he(fan_in = "sparse")))
- *   swish_lion.nerva:25: h1 = trained_swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  */
 KERNEL featurewise_lion(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
 {
@@ -1489,8 +1489,8 @@ KERNEL gemm_gradient_lion(Array *weight, const real *restrict dz, const real *re
 }
 
 /* sum over the features, update by lion
- *   swish_lion.nerva:26: h2 = trained_swish(linear(h1, 128, weights = he(fan_in = "sparse")))
- *   swish_lion.nerva:25: h1 = trained_swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  */
 KERNEL scalar_lion(const real *restrict column_2, int64_t rows_of, real lr, real step, Array *beta)
 {
@@ -1503,7 +1503,7 @@ KERNEL scalar_lion(const real *restrict column_2, int64_t rows_of, real lr, real
 }
 
 /* dz times transposed x at the non-zeros of W, update by lion
- *   swish_lion.nerva:26: h2 = trained_swish(linear(h1, 128, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
  */
 KERNEL sddmm_lion(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
@@ -1534,7 +1534,7 @@ KERNEL sddmm_lion(Array *weight, const real *restrict dz, const real *restrict x
 }
 
 /* dz times transposed x at the non-zeros of W, update by lion
- *   swish_lion.nerva:25: h1 = trained_swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
+ *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  */
 KERNEL sddmm_lion_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
@@ -1566,9 +1566,9 @@ static void predict(nerva_model *model, const nerva_job *job, int64_t first, int
     real *const arena = model->arena;
     gather_div(job->x, job->order, first, run, arena + 8192, count);  /* div */
     meet(run);
-    spmm_trained_swish(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 8192, model->arrays[H1_BIAS].value, model->arrays[H1_BETA].value, arena + 0, count);  /* h1 */
+    spmm_swish(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 8192, model->arrays[H1_BIAS].value, model->arrays[H1_BETA].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_trained_swish(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_BETA].value, arena + 8192, count);  /* h2 */
+    spmm_swish(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_BETA].value, arena + 8192, count);  /* h2 */
     meet(run);
     gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 8192, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
@@ -1582,9 +1582,9 @@ static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, in
     gather_div(job->x, job->order, first, run, arena + 8192, count);  /* div */
     gather(job->t, job->order, first, run, arena + 12288, count);  /* t.batch */
     meet(run);
-    spmm_trained_swish(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 8192, model->arrays[H1_BIAS].value, model->arrays[H1_BETA].value, arena + 0, count);  /* h1 */
+    spmm_swish(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 8192, model->arrays[H1_BIAS].value, model->arrays[H1_BETA].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_trained_swish(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_BETA].value, arena + 8192, count);  /* h2 */
+    spmm_swish(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_BETA].value, arena + 8192, count);  /* h2 */
     meet(run);
     gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 8192, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
@@ -1600,12 +1600,12 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     gather_div(job->x, job->order, first, run, arena + 57344, count);  /* div */
     gather(job->t, job->order, first, run, arena + 49152, count);  /* t.batch */
     meet(run);
-    spmm_linear_trained_swish_slope_trained_swish(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 57344, model->arrays[H1_BIAS].value, model->arrays[H1_BETA].value, arena + 0, arena + 8192, arena + 16384, count);  /* h1.linear, h1.linear.grad.slope, h1 */
+    spmm_linear_swish_slope_swish(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 57344, model->arrays[H1_BIAS].value, model->arrays[H1_BETA].value, arena + 0, arena + 8192, arena + 16384, count);  /* h1.linear, h1.linear.grad.slope, h1 */
     meet(run);
-    elementwise_trained_swish_slope(256, arena + 0, model->arrays[H1_BETA].value, arena + 24576, count);  /* h1.beta.grad.slope */
-    spmm_linear_trained_swish_slope_trained_swish(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 16384, model->arrays[H2_BIAS].value, model->arrays[H2_BETA].value, arena + 32768, arena + 36864, arena + 40960, count);  /* h2.linear, h2.linear.grad.slope, h2 */
+    elementwise_swish_slope(256, arena + 0, model->arrays[H1_BETA].value, arena + 24576, count);  /* h1.beta.grad.slope */
+    spmm_linear_swish_slope_swish(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 16384, model->arrays[H2_BIAS].value, model->arrays[H2_BETA].value, arena + 32768, arena + 36864, arena + 40960, count);  /* h2.linear, h2.linear.grad.slope, h2 */
     meet(run);
-    elementwise_trained_swish_slope(128, arena + 32768, model->arrays[H2_BETA].value, arena + 45056, count);  /* h2.beta.grad.slope */
+    elementwise_swish_slope(128, arena + 32768, model->arrays[H2_BETA].value, arena + 45056, count);  /* h2.beta.grad.slope */
     gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 40960, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
     samplewise_2(arena + 49152, arena + 320, arena + 0, arena + 640, arena + 960, count);  /* log_softmax.grad, y.exp, y.grad.2 */
@@ -1636,12 +1636,12 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
     gather_div(job->x, job->order, first, run, arena + 57344, count);  /* div */
     gather(job->t, job->order, first, run, arena + 49152, count);  /* t.batch */
     meet(run);
-    spmm_linear_trained_swish_slope_trained_swish(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 57344, model->arrays[H1_BIAS].value, model->arrays[H1_BETA].value, arena + 0, arena + 8192, arena + 16384, count);  /* h1.linear, h1.linear.grad.slope, h1 */
+    spmm_linear_swish_slope_swish(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 57344, model->arrays[H1_BIAS].value, model->arrays[H1_BETA].value, arena + 0, arena + 8192, arena + 16384, count);  /* h1.linear, h1.linear.grad.slope, h1 */
     meet(run);
-    elementwise_trained_swish_slope(256, arena + 0, model->arrays[H1_BETA].value, arena + 24576, count);  /* h1.beta.grad.slope */
-    spmm_linear_trained_swish_slope_trained_swish(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 16384, model->arrays[H2_BIAS].value, model->arrays[H2_BETA].value, arena + 32768, arena + 36864, arena + 40960, count);  /* h2.linear, h2.linear.grad.slope, h2 */
+    elementwise_swish_slope(256, arena + 0, model->arrays[H1_BETA].value, arena + 24576, count);  /* h1.beta.grad.slope */
+    spmm_linear_swish_slope_swish(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 16384, model->arrays[H2_BIAS].value, model->arrays[H2_BETA].value, arena + 32768, arena + 36864, arena + 40960, count);  /* h2.linear, h2.linear.grad.slope, h2 */
     meet(run);
-    elementwise_trained_swish_slope(128, arena + 32768, model->arrays[H2_BETA].value, arena + 45056, count);  /* h2.beta.grad.slope */
+    elementwise_swish_slope(128, arena + 32768, model->arrays[H2_BETA].value, arena + 45056, count);  /* h2.beta.grad.slope */
     gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 40960, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
     samplewise_3(arena + 49152, arena + 320, arena + 0, arena + 640, arena + 59872, arena + 59392, arena + 59840, count);  /* log_softmax.grad, y.exp, loss, accuracy, y.grad.2 */
