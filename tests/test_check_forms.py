@@ -122,6 +122,15 @@ def test_the_expression_reads_the_learned_numbers(at):
     assert evaluate(h.expression, given, np.float64) == pytest.approx(expected)
 
 
+def test_learned_options_in_any_order():
+    """A second use whose options come in another order reads its numbers in the same places."""
+    result = checked("h = hinged(x)\ng = hinged(h, tr = 2, al = 0.1)\ny = linear(g, 3)", top=SRELU)
+    h, g = value_of(result, "h"), value_of(result, "g")
+    assert g.expression == h.expression
+    first, second = ([v.parameter[2:] for v in u.operands[1:]] for u in (h, g))
+    assert first == second
+
+
 def test_a_learned_option_without_a_default_is_given():
     top = SWISH.replace("beta = 1", "beta")
     result = checked("h = beta_swish(x, start)\ny = linear(h, 3)", top=f"{top}\nparam start = 2")

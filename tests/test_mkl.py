@@ -20,6 +20,7 @@ from nerva_dsl.driver import emit_model
 from nerva_dsl.errors import ToolchainError
 from nerva_dsl.passes.choose_kernels import MKL_PREFIX
 from nerva_dsl.runtime import build as build_module
+from nerva_dsl.runtime import mkl as mkl_module
 from nerva_dsl.runtime.build import build
 from nerva_dsl.runtime.loading import load_module
 from nerva_dsl.runtime.target import resolve_target
@@ -123,7 +124,7 @@ def test_beside_pytorch(order, models, tmp_path):
 
 
 def test_without_mkl_auto_is_native(models, monkeypatch):
-    monkeypatch.setattr(driver, "find_mkl", lambda: None)
+    monkeypatch.setattr(mkl_module, "find_mkl", lambda: None)
     generated = driver.emit_c(models / "digits_dense.nerva")
     assert not generated.uses_mkl
     assert generated.spec["backend"] == "native"
@@ -138,7 +139,7 @@ def test_without_mkl_its_backend_says_what_to_install(models, monkeypatch):
 
 
 def test_auto_takes_mkl_for_dense_products_only(models, monkeypatch):
-    monkeypatch.setattr(driver, "find_mkl", object)
+    monkeypatch.setattr(mkl_module, "find_mkl", object)
     for name, kernels in (
         ("digits", set()),
         ("digits_dense", {"mkl_gemm", "mkl_gemm_transposed", "mkl_gemm_gradient"}),

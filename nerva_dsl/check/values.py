@@ -179,12 +179,14 @@ class ValueEvaluator(BodyEvaluator):
     ) -> Term:
         """What a call gives, worked out once for all uses with equal options."""
         # Inputs are values as they stand, or numbers; only which of them are the same matters.
+        # They go in the order of the signature: a use may give its options in any.
+        names = (*function.inputs, *(option.name for option in function.options))
         given: dict[str, str] = {}
         places = [
             given.setdefault(part.name, f"a{len(given)}")
             if isinstance(part, Var)
             else repr(part)  # -0.0 is not 0.0
-            for part in replacements.values()
+            for part in (replacements[name] for name in names)
         ]
         key = (function.span, *places)
         if width is not None and key in self.graph.expansions:

@@ -925,6 +925,7 @@ KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first
 
 /* W x, linear, srelu
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
+ *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
  */
 KERNEL spmm_srelu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict tl, const real *restrict al, const real *restrict tr, const real *restrict ar, real *restrict to_srelu, int count)
 {
@@ -945,33 +946,6 @@ KERNEL spmm_srelu(const Array *weight, const real *restrict value, const real *r
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
                 const real srelu_value = linear_value <= tl_value ? tl_value + al_value * (linear_value - tl_value) : (linear_value < tr_value ? linear_value : tr_value + ar_value * (linear_value - tr_value));
-                to_srelu_row[column] = column < live ? srelu_value : 0;
-            }
-        }
-}
-
-/* W x, linear, srelu
- *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
- */
-KERNEL spmm_srelu_2(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict tr, const real *restrict al, const real *restrict ar, const real *restrict tl, real *restrict to_srelu, int count)
-{
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++)
-        for (int start = 0; start < STRIDE; start += TILE) {
-            const int live = count - start;
-            _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(value, weight->column, weight->row_start[row],
-                        weight->row_start[row + 1], x + start, sum);
-            const real bias_value = bias[row];
-            const real tr_value = tr[0];
-            const real al_value = al[0];
-            const real ar_value = ar[0];
-            const real tl_value = tl[0];
-            real *const to_srelu_row = to_srelu + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < TILE; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real srelu_value = linear_value <= tr_value ? tr_value + al_value * (linear_value - tr_value) : (linear_value < ar_value ? linear_value : ar_value + tl_value * (linear_value - ar_value));
                 to_srelu_row[column] = column < live ? srelu_value : 0;
             }
         }
@@ -1105,6 +1079,7 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
 
 /* W x, linear, srelu
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
+ *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
  */
 KERNEL spmm_linear_srelu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict tl, const real *restrict al, const real *restrict tr, const real *restrict ar, real *restrict to_linear, real *restrict to_srelu, int count)
 {
@@ -1126,35 +1101,6 @@ KERNEL spmm_linear_srelu(const Array *weight, const real *restrict value, const 
             for (int column = 0; column < TILE; column++) {
                 const real linear_value = sum[column] + bias_value;
                 const real srelu_value = linear_value <= tl_value ? tl_value + al_value * (linear_value - tl_value) : (linear_value < tr_value ? linear_value : tr_value + ar_value * (linear_value - tr_value));
-                to_linear_row[column] = column < live ? linear_value : 0;
-                to_srelu_row[column] = column < live ? srelu_value : 0;
-            }
-        }
-}
-
-/* W x, linear, srelu
- *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
- */
-KERNEL spmm_linear_srelu_2(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict tr, const real *restrict al, const real *restrict ar, const real *restrict tl, real *restrict to_linear, real *restrict to_srelu, int count)
-{
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++)
-        for (int start = 0; start < STRIDE; start += TILE) {
-            const int live = count - start;
-            _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(value, weight->column, weight->row_start[row],
-                        weight->row_start[row + 1], x + start, sum);
-            const real bias_value = bias[row];
-            const real tr_value = tr[0];
-            const real al_value = al[0];
-            const real ar_value = ar[0];
-            const real tl_value = tl[0];
-            real *const to_linear_row = to_linear + row * STRIDE + start;
-            real *const to_srelu_row = to_srelu + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < TILE; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real srelu_value = linear_value <= tr_value ? tr_value + al_value * (linear_value - tr_value) : (linear_value < ar_value ? linear_value : ar_value + tl_value * (linear_value - ar_value));
                 to_linear_row[column] = column < live ? linear_value : 0;
                 to_srelu_row[column] = column < live ? srelu_value : 0;
             }
@@ -1235,8 +1181,9 @@ KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restric
 /* transposed W times dz, srelu_slope
  *   srelu.nerva:15: y  = linear(h2, 10)
  *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
+ *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
  */
-KERNEL spmm_transposed_srelu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict tr, const real *restrict al, const real *restrict ar, const real *restrict tl, real *restrict to_sum, real *restrict to_srelu_slope, int count)
+KERNEL spmm_transposed_srelu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict tl, const real *restrict al, const real *restrict tr, const real *restrict ar, real *restrict to_sum, real *restrict to_srelu_slope, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < weight->columns; row++)
@@ -1246,15 +1193,15 @@ KERNEL spmm_transposed_srelu_slope(const Array *weight, const real *restrict val
             sparse_tile(value, weight->row, weight->column_start[row],
                         weight->column_start[row + 1], dz + start, sum);
             const real *const input_row = input + row * STRIDE + start;
-            const real tr_value = tr[0];
-            const real al_value = al[0];
-            const real ar_value = ar[0];
             const real tl_value = tl[0];
+            const real al_value = al[0];
+            const real tr_value = tr[0];
+            const real ar_value = ar[0];
             real *const to_sum_row = to_sum + row * STRIDE + start;
             real *const to_srelu_slope_row = to_srelu_slope + row * STRIDE + start;
             #pragma omp simd
             for (int column = 0; column < TILE; column++) {
-                const real srelu_slope_value = sum[column] * (input_row[column] <= tr_value ? al_value : (input_row[column] < ar_value ? 1.0f : tl_value));
+                const real srelu_slope_value = sum[column] * (input_row[column] <= tl_value ? al_value : (input_row[column] < tr_value ? 1.0f : ar_value));
                 to_sum_row[column] = column < live ? sum[column] : 0;
                 to_srelu_slope_row[column] = column < live ? srelu_slope_value : 0;
             }
@@ -1292,86 +1239,9 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
 
 /* srelu_slope, sum over the batch
  *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
- */
-KERNEL featurewise_store_2(int64_t rows, const real *restrict input, const real *restrict tr, const real *restrict al, const real *restrict input_2, const real *restrict ar, const real *restrict tl, real *restrict to_sum_of, real *restrict to_sum_of_2, real *restrict to_sum_of_3, real *restrict to_sum_of_4, int count)
-{
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < rows; row++) {
-        const real *const input_row = input + row * STRIDE;
-        const real tr_value = tr[0];
-        const real al_value = al[0];
-        const real *const input_2_row = input_2 + row * STRIDE;
-        const real ar_value = ar[0];
-        const real tl_value = tl[0];
-        real sum_of = 0;
-        real sum_of_2 = 0;
-        real sum_of_3 = 0;
-        real sum_of_4 = 0;
-        #pragma omp simd reduction(+:sum_of, sum_of_2, sum_of_3, sum_of_4)
-        for (int column = 0; column < STRIDE; column++) {
-            const real srelu_slope_value = input_row[column] <= tr_value ? (1.0f - al_value) * input_2_row[column] : 0.0f;
-            const real srelu_slope_value_2 = input_row[column] <= tr_value ? (input_row[column] - tr_value) * input_2_row[column] : 0.0f;
-            const real srelu_slope_value_3 = input_row[column] <= tr_value ? 0.0f : (input_row[column] < ar_value ? 0.0f : (1.0f - tl_value) * input_2_row[column]);
-            const real srelu_slope_value_4 = input_row[column] <= tr_value ? 0.0f : (input_row[column] < ar_value ? 0.0f : (input_row[column] - ar_value) * input_2_row[column]);
-            sum_of += column < count ? srelu_slope_value : 0;
-            sum_of_2 += column < count ? srelu_slope_value_2 : 0;
-            sum_of_3 += column < count ? srelu_slope_value_3 : 0;
-            sum_of_4 += column < count ? srelu_slope_value_4 : 0;
-        }
-        to_sum_of[row] = sum_of;
-        to_sum_of_2[row] = sum_of_2;
-        to_sum_of_3[row] = sum_of_3;
-        to_sum_of_4[row] = sum_of_4;
-    }
-}
-
-/* transposed W times dz, srelu_slope
- *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
  */
-KERNEL spmm_transposed_srelu_slope_2(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict tl, const real *restrict al, const real *restrict tr, const real *restrict ar, real *restrict to_sum, real *restrict to_srelu_slope, int count)
-{
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->columns; row++)
-        for (int start = 0; start < STRIDE; start += TILE) {
-            const int live = count - start;
-            _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(value, weight->row, weight->column_start[row],
-                        weight->column_start[row + 1], dz + start, sum);
-            const real *const input_row = input + row * STRIDE + start;
-            const real tl_value = tl[0];
-            const real al_value = al[0];
-            const real tr_value = tr[0];
-            const real ar_value = ar[0];
-            real *const to_sum_row = to_sum + row * STRIDE + start;
-            real *const to_srelu_slope_row = to_srelu_slope + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < TILE; column++) {
-                const real srelu_slope_value = sum[column] * (input_row[column] <= tl_value ? al_value : (input_row[column] < tr_value ? 1.0f : ar_value));
-                to_sum_row[column] = column < live ? sum[column] : 0;
-                to_srelu_slope_row[column] = column < live ? srelu_slope_value : 0;
-            }
-        }
-}
-
-/* sum over the features
- *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
- *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
- */
-KERNEL scalar_store(const real *restrict column_2, int64_t rows_of, real *restrict to_result)
-{
-    #pragma omp single nowait
-    {
-        real sum_of = 0;
-        for (int64_t row = 0; row < rows_of; row++) sum_of += column_2[row];
-        *to_result = sum_of;
-    }
-}
-
-/* srelu_slope, sum over the batch
- *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
- */
-KERNEL featurewise_store_3(int64_t rows, const real *restrict input, const real *restrict tl, const real *restrict al, const real *restrict input_2, const real *restrict tr, const real *restrict ar, real *restrict to_sum_of, real *restrict to_sum_of_2, real *restrict to_sum_of_3, real *restrict to_sum_of_4, int count)
+KERNEL featurewise_store_2(int64_t rows, const real *restrict input, const real *restrict tl, const real *restrict al, const real *restrict input_2, const real *restrict tr, const real *restrict ar, real *restrict to_sum_of, real *restrict to_sum_of_2, real *restrict to_sum_of_3, real *restrict to_sum_of_4, int count)
 {
     #pragma omp for schedule(static) nowait
     for (int64_t row = 0; row < rows; row++) {
@@ -1400,6 +1270,20 @@ KERNEL featurewise_store_3(int64_t rows, const real *restrict input, const real 
         to_sum_of_2[row] = sum_of_2;
         to_sum_of_3[row] = sum_of_3;
         to_sum_of_4[row] = sum_of_4;
+    }
+}
+
+/* sum over the features
+ *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
+ *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
+ */
+KERNEL scalar_store(const real *restrict column_2, int64_t rows_of, real *restrict to_result)
+{
+    #pragma omp single nowait
+    {
+        real sum_of = 0;
+        for (int64_t row = 0; row < rows_of; row++) sum_of += column_2[row];
+        *to_result = sum_of;
     }
 }
 
@@ -1543,13 +1427,13 @@ KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restri
  *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
  */
-KERNEL scalar_nesterov(const real *restrict column_2, int64_t rows_of, real lr, real step, Array *tr)
+KERNEL scalar_nesterov(const real *restrict column_2, int64_t rows_of, real lr, real step, Array *tl)
 {
     #pragma omp single nowait
     {
         real sum_of = 0;
         for (int64_t row = 0; row < rows_of; row++) sum_of += column_2[row];
-        update_nesterov(&tr->value[0], sum_of, &tr->state[0][0], lr, step);
+        update_nesterov(&tl->value[0], sum_of, &tl->state[0][0], lr, step);
     }
 }
 
@@ -1571,13 +1455,13 @@ KERNEL scalar_nesterov_2(const real *restrict column_2, int64_t rows_of, real lr
  *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
  */
-KERNEL scalar_nesterov_3(const real *restrict column_2, int64_t rows_of, real lr, real step, Array *ar)
+KERNEL scalar_nesterov_3(const real *restrict column_2, int64_t rows_of, real lr, real step, Array *tr)
 {
     #pragma omp single nowait
     {
         real sum_of = 0;
         for (int64_t row = 0; row < rows_of; row++) sum_of += column_2[row];
-        update_nesterov(&ar->value[0], sum_of, &ar->state[0][0], lr, step);
+        update_nesterov(&tr->value[0], sum_of, &tr->state[0][0], lr, step);
     }
 }
 
@@ -1585,13 +1469,13 @@ KERNEL scalar_nesterov_3(const real *restrict column_2, int64_t rows_of, real lr
  *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
  */
-KERNEL scalar_nesterov_4(const real *restrict column_2, int64_t rows_of, real lr, real step, Array *tl)
+KERNEL scalar_nesterov_4(const real *restrict column_2, int64_t rows_of, real lr, real step, Array *ar)
 {
     #pragma omp single nowait
     {
         real sum_of = 0;
         for (int64_t row = 0; row < rows_of; row++) sum_of += column_2[row];
-        update_nesterov(&tl->value[0], sum_of, &tl->state[0][0], lr, step);
+        update_nesterov(&ar->value[0], sum_of, &ar->state[0][0], lr, step);
     }
 }
 
@@ -1630,7 +1514,7 @@ static void predict(nerva_model *model, const nerva_job *job, int64_t first, int
     meet(run);
     spmm_srelu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 6144, model->arrays[H1_BIAS].value, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_srelu_2(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_TR].value, model->arrays[H2_AL].value, model->arrays[H2_AR].value, model->arrays[H2_TL].value, arena + 6144, count);  /* h2 */
+    spmm_srelu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_TL].value, model->arrays[H2_AL].value, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 6144, count);  /* h2 */
     meet(run);
     spmm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 6144, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
@@ -1646,7 +1530,7 @@ static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, in
     meet(run);
     spmm_srelu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 6144, model->arrays[H1_BIAS].value, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_srelu_2(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_TR].value, model->arrays[H2_AL].value, model->arrays[H2_AR].value, model->arrays[H2_TL].value, arena + 6144, count);  /* h2 */
+    spmm_srelu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_TL].value, model->arrays[H2_AL].value, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 6144, count);  /* h2 */
     meet(run);
     spmm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 6144, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
@@ -1664,26 +1548,26 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     meet(run);
     spmm_linear_srelu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 33792, model->arrays[H1_BIAS].value, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 0, arena + 6144, count);  /* h1.linear, h1 */
     meet(run);
-    spmm_linear_srelu_2(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 6144, model->arrays[H2_BIAS].value, model->arrays[H2_TR].value, model->arrays[H2_AL].value, model->arrays[H2_AR].value, model->arrays[H2_TL].value, arena + 24576, arena + 12288, count);  /* h2.linear, h2 */
+    spmm_linear_srelu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 6144, model->arrays[H2_BIAS].value, model->arrays[H2_TL].value, model->arrays[H2_AL].value, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 24576, arena + 12288, count);  /* h2.linear, h2 */
     meet(run);
     spmm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 12288, model->arrays[Y_BIAS].value, arena + 15360, count);  /* y */
     meet(run);
     samplewise_2(arena + 16640, arena + 15680, arena + 15360, arena + 16000, arena + 16320, count);  /* log_softmax.grad, y.exp, y.grad.2 */
     meet(run);
     featurewise_store(10, arena + 16320, gradients[13], count);  /* y.bias.grad */
-    spmm_transposed_srelu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 16320, arena + 24576, model->arrays[H2_TR].value, model->arrays[H2_AL].value, model->arrays[H2_AR].value, model->arrays[H2_TL].value, arena + 27648, arena + 30720, count);  /* h2.grad, h2.linear.grad */
+    spmm_transposed_srelu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 16320, arena + 24576, model->arrays[H2_TL].value, model->arrays[H2_AL].value, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 27648, arena + 30720, count);  /* h2.grad, h2.linear.grad */
     sddmm_store(&model->arrays[Y_WEIGHT], arena + 16320, arena + 12288, gradients[12]);  /* y.weight.grad */
     meet(run);
-    featurewise_store_2(96, arena + 24576, model->arrays[H2_TR].value, model->arrays[H2_AL].value, arena + 27648, model->arrays[H2_AR].value, model->arrays[H2_TL].value, arena + 35840, arena + 35936, arena + 36032, arena + 36128, count);  /* h2.tr.grad.2, h2.al.grad.2, h2.ar.grad.2, h2.tl.grad.2 */
+    featurewise_store_2(96, arena + 24576, model->arrays[H2_TL].value, model->arrays[H2_AL].value, arena + 27648, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 35840, arena + 35936, arena + 36032, arena + 36128, count);  /* h2.tl.grad.2, h2.al.grad.2, h2.tr.grad.2, h2.ar.grad.2 */
     featurewise_store(96, arena + 30720, gradients[7], count);  /* h2.bias.grad */
-    spmm_transposed_srelu_slope_2(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 30720, arena + 0, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 12288, arena + 18432, count);  /* h1.grad, h1.linear.grad */
+    spmm_transposed_srelu_slope(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 30720, arena + 0, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 12288, arena + 18432, count);  /* h1.grad, h1.linear.grad */
     sddmm_store(&model->arrays[H2_WEIGHT], arena + 30720, arena + 6144, gradients[6]);  /* h2.weight.grad */
     meet(run);
-    scalar_store(arena + 35840, 96, gradients[11]);  /* h2.tr.grad.3 */
+    scalar_store(arena + 35840, 96, gradients[9]);  /* h2.tl.grad.3 */
     scalar_store(arena + 35936, 96, gradients[8]);  /* h2.al.grad.3 */
-    scalar_store(arena + 36032, 96, gradients[10]);  /* h2.ar.grad.3 */
-    scalar_store(arena + 36128, 96, gradients[9]);  /* h2.tl.grad.3 */
-    featurewise_store_3(192, arena + 0, model->arrays[H1_TL].value, model->arrays[H1_AL].value, arena + 12288, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 6144, arena + 6336, arena + 6528, arena + 6720, count);  /* h1.tl.grad.2, h1.al.grad.2, h1.tr.grad.2, h1.ar.grad.2 */
+    scalar_store(arena + 36032, 96, gradients[11]);  /* h2.tr.grad.3 */
+    scalar_store(arena + 36128, 96, gradients[10]);  /* h2.ar.grad.3 */
+    featurewise_store_2(192, arena + 0, model->arrays[H1_TL].value, model->arrays[H1_AL].value, arena + 12288, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 6144, arena + 6336, arena + 6528, arena + 6720, count);  /* h1.tl.grad.2, h1.al.grad.2, h1.tr.grad.2, h1.ar.grad.2 */
     featurewise_store(192, arena + 18432, gradients[1], count);  /* h1.bias.grad */
     sddmm_store(&model->arrays[H1_WEIGHT], arena + 18432, arena + 33792, gradients[0]);  /* h1.weight.grad */
     meet(run);
@@ -1704,7 +1588,7 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
     meet(run);
     spmm_linear_srelu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 36864, model->arrays[H1_BIAS].value, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 0, arena + 6144, count);  /* h1.linear, h1 */
     meet(run);
-    spmm_linear_srelu_2(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 6144, model->arrays[H2_BIAS].value, model->arrays[H2_TR].value, model->arrays[H2_AL].value, model->arrays[H2_AR].value, model->arrays[H2_TL].value, arena + 24576, arena + 27648, count);  /* h2.linear, h2 */
+    spmm_linear_srelu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 6144, model->arrays[H2_BIAS].value, model->arrays[H2_TL].value, model->arrays[H2_AL].value, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 24576, arena + 27648, count);  /* h2.linear, h2 */
     meet(run);
     spmm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 27648, model->arrays[Y_BIAS].value, arena + 12288, count);  /* y */
     meet(run);
@@ -1717,27 +1601,27 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
 static void step_update(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    spmm_transposed_srelu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 38912, arena + 24576, model->arrays[H2_TR].value, model->arrays[H2_AL].value, model->arrays[H2_AR].value, model->arrays[H2_TL].value, arena + 30720, arena + 33792, count);  /* h2.grad, h2.linear.grad */
+    spmm_transposed_srelu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 38912, arena + 24576, model->arrays[H2_TL].value, model->arrays[H2_AL].value, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 30720, arena + 33792, count);  /* h2.grad, h2.linear.grad */
     featurewise_nesterov(10, run->lr, run->step, arena + 38912, &model->arrays[Y_BIAS], count);  /* y.bias */
     meet(run);
-    featurewise_store_2(96, arena + 24576, model->arrays[H2_TR].value, model->arrays[H2_AL].value, arena + 30720, model->arrays[H2_AR].value, model->arrays[H2_TL].value, arena + 39232, arena + 39328, arena + 39424, arena + 39520, count);  /* h2.tr.grad.2, h2.al.grad.2, h2.ar.grad.2, h2.tl.grad.2 */
-    spmm_transposed_srelu_slope_2(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 33792, arena + 0, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 12288, arena + 18432, count);  /* h1.grad, h1.linear.grad */
+    featurewise_store_2(96, arena + 24576, model->arrays[H2_TL].value, model->arrays[H2_AL].value, arena + 30720, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 39232, arena + 39328, arena + 39424, arena + 39520, count);  /* h2.tl.grad.2, h2.al.grad.2, h2.tr.grad.2, h2.ar.grad.2 */
+    spmm_transposed_srelu_slope(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 33792, arena + 0, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 12288, arena + 18432, count);  /* h1.grad, h1.linear.grad */
     sddmm_nesterov(&model->arrays[Y_WEIGHT], arena + 38912, arena + 27648, run->lr, run->step);  /* y.weight */
     featurewise_nesterov(96, run->lr, run->step, arena + 33792, &model->arrays[H2_BIAS], count);  /* h2.bias */
     meet(run);
-    featurewise_store_3(192, arena + 0, model->arrays[H1_TL].value, model->arrays[H1_AL].value, arena + 12288, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 24576, arena + 24768, arena + 24960, arena + 25152, count);  /* h1.tl.grad.2, h1.al.grad.2, h1.tr.grad.2, h1.ar.grad.2 */
-    scalar_nesterov(arena + 39232, 96, run->lr, run->step, &model->arrays[H2_TR]);  /* h2.tr */
+    featurewise_store_2(192, arena + 0, model->arrays[H1_TL].value, model->arrays[H1_AL].value, arena + 12288, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 24576, arena + 24768, arena + 24960, arena + 25152, count);  /* h1.tl.grad.2, h1.al.grad.2, h1.tr.grad.2, h1.ar.grad.2 */
+    scalar_nesterov(arena + 39232, 96, run->lr, run->step, &model->arrays[H2_TL]);  /* h2.tl */
     scalar_nesterov_2(arena + 39328, 96, run->lr, run->step, &model->arrays[H2_AL]);  /* h2.al */
-    scalar_nesterov_3(arena + 39424, 96, run->lr, run->step, &model->arrays[H2_AR]);  /* h2.ar */
-    scalar_nesterov_4(arena + 39520, 96, run->lr, run->step, &model->arrays[H2_TL]);  /* h2.tl */
+    scalar_nesterov_3(arena + 39424, 96, run->lr, run->step, &model->arrays[H2_TR]);  /* h2.tr */
+    scalar_nesterov_4(arena + 39520, 96, run->lr, run->step, &model->arrays[H2_AR]);  /* h2.ar */
     sddmm_nesterov(&model->arrays[H2_WEIGHT], arena + 33792, arena + 6144, run->lr, run->step);  /* h2.weight */
     featurewise_nesterov(192, run->lr, run->step, arena + 18432, &model->arrays[H1_BIAS], count);  /* h1.bias */
     sddmm_nesterov_2(&model->arrays[H1_WEIGHT], arena + 18432, arena + 36864, run->lr, run->step);  /* h1.weight */
     meet(run);
-    scalar_nesterov_4(arena + 24576, 192, run->lr, run->step, &model->arrays[H1_TL]);  /* h1.tl */
+    scalar_nesterov(arena + 24576, 192, run->lr, run->step, &model->arrays[H1_TL]);  /* h1.tl */
     scalar_nesterov_2(arena + 24768, 192, run->lr, run->step, &model->arrays[H1_AL]);  /* h1.al */
-    scalar_nesterov(arena + 24960, 192, run->lr, run->step, &model->arrays[H1_TR]);  /* h1.tr */
-    scalar_nesterov_3(arena + 25152, 192, run->lr, run->step, &model->arrays[H1_AR]);  /* h1.ar */
+    scalar_nesterov_3(arena + 24960, 192, run->lr, run->step, &model->arrays[H1_TR]);  /* h1.tr */
+    scalar_nesterov_4(arena + 25152, 192, run->lr, run->step, &model->arrays[H1_AR]);  /* h1.ar */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
