@@ -959,6 +959,7 @@ KERNEL gemm_relu(const Array *weight, const real *restrict value, const real *re
                        weight->columns, weight->rows - first_row, x + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->rows; part++) {
                 const int64_t row = first_row + part;
+                (void)row;            /* of a single output nothing depends on it */
                 const real *const sum = sums[part];
                 const real bias_value = bias[row];
                 real *const to_relu_row = to_relu + row * STRIDE + start;
@@ -1164,6 +1165,7 @@ KERNEL gemm_transposed_relu_slope(const Array *weight, const real *restrict valu
                        weight->columns - first_row, dz + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->columns; part++) {
                 const int64_t row = first_row + part;
+                (void)row;            /* of a single output nothing depends on it */
                 const real *const sum = sums[part];
                 const real *const input_row = input + row * STRIDE + start;
                 real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;

@@ -1007,6 +1007,7 @@ KERNEL gemm_tanh(const Array *weight, const real *restrict value, const real *re
                        weight->columns, weight->rows - first_row, x + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->rows; part++) {
                 const int64_t row = first_row + part;
+                (void)row;            /* of a single output nothing depends on it */
                 const real *const sum = sums[part];
                 const real bias_value = bias[row];
                 real *const to_tanh_row = to_tanh + row * STRIDE + start;

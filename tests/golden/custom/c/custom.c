@@ -1030,6 +1030,7 @@ KERNEL gemm_linear(const Array *weight, const real *restrict value, const real *
                        weight->columns, weight->rows - first_row, x + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->rows; part++) {
                 const int64_t row = first_row + part;
+                (void)row;            /* of a single output nothing depends on it */
                 const real *const sum = sums[part];
                 const real bias_value = bias[row];
                 real *const to_linear_row = to_linear + row * STRIDE + start;
@@ -1299,6 +1300,7 @@ KERNEL gemm_transposed_chain(const Array *weight, const real *restrict value, co
                        weight->columns - first_row, dz + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->columns; part++) {
                 const int64_t row = first_row + part;
+                (void)row;            /* of a single output nothing depends on it */
                 const real *const sum = sums[part];
                 const real *const input_row = input + row * STRIDE + start;
                 real *const to_chain_row = to_chain + row * STRIDE + start;

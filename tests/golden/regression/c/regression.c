@@ -684,6 +684,7 @@ KERNEL gemm_add(const Array *weight, const real *restrict value, const real *res
                        weight->columns, weight->rows - first_row, x + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->rows; part++) {
                 const int64_t row = first_row + part;
+                (void)row;            /* of a single output nothing depends on it */
                 const real *const sum = sums[part];
                 const real bias_value = bias[0];
                 real *const to_add_row = to_add + start;
@@ -749,6 +750,7 @@ KERNEL gemm_select_abs(const Array *weight, const real *restrict value, const re
                        weight->columns, weight->rows - first_row, x + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->rows; part++) {
                 const int64_t row = first_row + part;
+                (void)row;            /* of a single output nothing depends on it */
                 const real *const sum = sums[part];
                 const real bias_value = bias[0];
                 const real *const input_row = input + start;
@@ -811,6 +813,7 @@ KERNEL gemm_add_slope(const Array *weight, const real *restrict value, const rea
                        weight->columns, weight->rows - first_row, x + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->rows; part++) {
                 const int64_t row = first_row + part;
+                (void)row;            /* of a single output nothing depends on it */
                 const real *const sum = sums[part];
                 const real bias_value = bias[0];
                 const real samples = (real)count;
@@ -861,6 +864,7 @@ KERNEL gemm_transposed_tanh_slope(const Array *weight, const real *restrict valu
                        weight->columns - first_row, dz + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->columns; part++) {
                 const int64_t row = first_row + part;
+                (void)row;            /* of a single output nothing depends on it */
                 const real *const sum = sums[part];
                 const real *const input_row = input + row * STRIDE + start;
                 real *const to_tanh_slope_row = to_tanh_slope + row * STRIDE + start;
@@ -946,6 +950,7 @@ KERNEL gemm_select_add_slope(const Array *weight, const real *restrict value, co
                        weight->columns, weight->rows - first_row, x + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->rows; part++) {
                 const int64_t row = first_row + part;
+                (void)row;            /* of a single output nothing depends on it */
                 const real *const sum = sums[part];
                 const real bias_value = bias[0];
                 const real *const input_row = input + start;

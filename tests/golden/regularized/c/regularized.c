@@ -1035,6 +1035,7 @@ KERNEL gemm_linear(const Array *weight, const real *restrict value, const real *
                        weight->columns, weight->rows - first_row, x + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->rows; part++) {
                 const int64_t row = first_row + part;
+                (void)row;            /* of a single output nothing depends on it */
                 const real *const sum = sums[part];
                 const real bias_value = bias[row];
                 real *const to_linear_row = to_linear + row * STRIDE + start;
@@ -1098,6 +1099,7 @@ KERNEL gemm_linear_own(const Array *weight, const real *restrict value, const re
                        weight->columns, weight->rows - first_row, x + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->rows; part++) {
                 const int64_t row = first_row + part;
+                (void)row;            /* of a single output nothing depends on it */
                 const real *const sum = sums[part];
                 const real bias_value = bias[row];
                 const real *const input_row = input + start;
@@ -1433,6 +1435,7 @@ KERNEL gemm_transposed(const Array *weight, const real *restrict value, const re
                        weight->columns - first_row, dz + start, sums);
             for (int part = 0; part < JAM && first_row + part < weight->columns; part++) {
                 const int64_t row = first_row + part;
+                (void)row;            /* of a single output nothing depends on it */
                 const real *const sum = sums[part];
                 real *const to_sum_row = to_sum + row * STRIDE + start;
                 #pragma omp simd
