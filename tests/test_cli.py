@@ -17,7 +17,18 @@ from nerva_dsl.cli.overrides import parse_overrides
 from nerva_dsl.errors import NervaError, ToolchainError
 
 NERVAC = [sys.executable, "-c", "from nerva_dsl.cli import main; main()"]
-COMMANDS = ["check", "compile", "train", "evaluate", "predict", "ir", "explain", "doctor", "cache"]
+COMMANDS = [
+    "check",
+    "fmt",
+    "compile",
+    "train",
+    "evaluate",
+    "predict",
+    "ir",
+    "explain",
+    "doctor",
+    "cache",
+]
 
 MODEL = """\
 model small
@@ -103,6 +114,7 @@ HEAVY = ["numpy", "scipy", "sklearn", "rich", "pandas", "asyncio"]
         (["--help"], [*HEAVY, "lark", "jinja2", "platformdirs", "nerva_dsl.driver"]),
         (["train", "--help"], [*HEAVY, "lark", "jinja2", "platformdirs", "nerva_dsl.driver"]),
         (["check", "small.nerva"], HEAVY),
+        (["fmt", "small.nerva"], HEAVY),
         (["ir", "small.nerva"], HEAVY),
         (["compile", "small.nerva"], HEAVY),
     ],
