@@ -16,7 +16,7 @@ from nerva_dsl.check.densities import Sparsity, check_sparsity
 from nerva_dsl.check.finish import check_batch, check_learning
 from nerva_dsl.check.graph import Graph, Owner
 from nerva_dsl.check.imports import Imported, Imports, bind
-from nerva_dsl.check.metrics import LABELLED, check_metric, clashes
+from nerva_dsl.check.metrics import LABELLED, check_accuracy, check_metric, clashes
 from nerva_dsl.check.overrides import Overrides
 from nerva_dsl.check.prelude import new_scope
 from nerva_dsl.check.ranges import check_ranges
@@ -117,6 +117,8 @@ class Checker:
             self._warn(training, resolved)
         check_learning(self.report, done[loss])
         check_batch(self.report, training, done.values())
+        if "accuracy" in self.metrics:
+            check_accuracy(self.report, self.metrics["accuracy"], output, self.target)
         check_ranges(self.report, training, resolved.layers, done.values(), rules.rules)
         regrow = None
         if self.regrow is not None:
@@ -326,7 +328,7 @@ class Checker:
     def _metric(self, node: syntax.Metric) -> None:
         name = node.name.text
         role = self._losses(name, LABELLED)
-        if not clashes(node, role, self.metrics.get(name)):
+        if not clashes(node, role, self.metrics):
             metric = check_metric(node, role, self.target)
             if metric is not None:
                 self.metrics[name] = metric
