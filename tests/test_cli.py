@@ -17,7 +17,18 @@ from nerva_dsl.cli.overrides import parse_overrides
 from nerva_dsl.errors import NervaError, ToolchainError
 
 NERVAC = [sys.executable, "-c", "from nerva_dsl.cli import main; main()"]
-COMMANDS = ["check", "compile", "train", "evaluate", "predict", "ir", "explain", "doctor", "cache"]
+COMMANDS = [
+    "check",
+    "compile",
+    "train",
+    "evaluate",
+    "predict",
+    "data",
+    "ir",
+    "explain",
+    "doctor",
+    "cache",
+]
 
 MODEL = """\
 model small
