@@ -83,6 +83,9 @@ class Engine:
     """A model's C object.
 
     Its methods are to be called inside `exclusive`.
+
+    Attributes:
+        revision: another number whenever a pattern may have changed.
     """
 
     def __init__(self, spec: ModelSpec, extension: Any) -> None:
@@ -98,6 +101,7 @@ class Engine:
         self._lock = threading.RLock()
         self._process = os.getpid()
         self._work: Work | None = None  # the last call
+        self.revision = 0
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -198,6 +202,13 @@ class Engine:
         row_start = self._lib.nerva_row_start(self._model, parameter.index)
         return int(row_start[parameter.shape[0]])
 
+    def pattern(self, parameter: ParameterSpec) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Row starts and columns of a sparse parameter, as they lie in the model now."""
+        _, _, row_start, column = self._views(parameter)
+        if row_start is None or column is None:
+            raise TypeError(f"{parameter.name} is not sparse")
+        return row_start, column[: self.nnz(parameter)]
+
     def contents(self, parameter: ParameterSpec) -> Contents:
         """A copy of everything stored of a parameter."""
         count = self.nnz(parameter)
@@ -226,6 +237,7 @@ class Engine:
             state[:count] = new
             state[count:] = 0
         if row_start is not None and column is not None:
+            self.revision += 1
             row_start[:] = contents.row_start
             column[:count] = contents.column
             column[count:] = 0

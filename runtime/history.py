@@ -21,6 +21,13 @@ class Row(TypedDict):
         accuracy: of the predictions before each update; None if the model has none.
         val_loss: mean loss on the validation data after the epoch; None without such data.
         val_accuracy: the same for the accuracy.
+        moved: how many weights were removed and grown elsewhere during the epoch; None for a model
+            whose patterns stay.
+        churn: the fraction of its non-zeros that moved during the epoch, by weight; None for a
+            model whose patterns stay. Above 1 if they moved several times.
+        density: fraction of non-zeros, by weight of a linear layer.
+        disconnected: of a sparse weight's outputs and inputs together, the fraction to or from
+            which no non-zero leads, by weight; None for a model without sparse weights.
     """
 
     epoch: int
@@ -30,6 +37,10 @@ class Row(TypedDict):
     accuracy: float | None
     val_loss: float | None
     val_accuracy: float | None
+    moved: int | None
+    churn: dict[str, float] | None
+    density: dict[str, float]
+    disconnected: dict[str, float] | None
 
 
 class Callback:
@@ -104,6 +115,10 @@ class History:
     accuracy: list[float | None] = field(default_factory=list)
     val_loss: list[float | None] = field(default_factory=list)
     val_accuracy: list[float | None] = field(default_factory=list)
+    moved: list[int | None] = field(default_factory=list)
+    churn: list[dict[str, float] | None] = field(default_factory=list)
+    density: list[dict[str, float]] = field(default_factory=list)
+    disconnected: list[dict[str, float] | None] = field(default_factory=list)
 
     def append(self, row: Row) -> None:
         """Add an epoch."""
@@ -114,18 +129,22 @@ class History:
         self.accuracy.append(row["accuracy"])
         self.val_loss.append(row["val_loss"])
         self.val_accuracy.append(row["val_accuracy"])
+        self.moved.append(row["moved"])
+        self.churn.append(row["churn"])
+        self.density.append(row["density"])
+        self.disconnected.append(row["disconnected"])
 
     def __len__(self) -> int:
         return len(self.epoch)
 
     def __repr__(self) -> str:
-        """A table; columns without a value are left out."""
+        """A table of the numbers; columns without a value are left out."""
         if not self.epoch:
             return "History: no epochs"
-        formats = {"epoch": "d", "lr": ".6g", "seconds": ".3f"}
+        formats = {"epoch": "d", "lr": ".6g", "seconds": ".3f", "moved": "d"}
         columns = []
         for name, values in vars(self).items():
-            if all(value is None for value in values):
+            if all(value is None or isinstance(value, dict) for value in values):
                 continue
             style = formats.get(name, ".4f")
             cells = ["" if value is None else format(value, style) for value in values]

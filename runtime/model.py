@@ -177,7 +177,7 @@ class Model:
             callbacks: objects like `Callback`, or functions of the model and an epoch's row.
 
         Returns:
-            One row an epoch: epoch, loss, lr, seconds, accuracy, val_loss, val_accuracy.
+            One row an epoch; see `Row` in `runtime/history.py`.
         """
         spec = self._description
         samples = arguments.samples(spec, X, t)

@@ -274,8 +274,14 @@ def _make_numbered(folder: Path, name: str) -> Path:
 
 def _cells(row: Row) -> Sequence[str]:
     """The row as text from which the same numbers can be read back."""
-    values = (row.get(key) for key in METRICS)
-    return ["" if value is None else repr(value) for value in values]
+    return [_cell(row.get(key)) for key in METRICS]
+
+
+def _cell(value: object) -> str:
+    """Empty for None; numbers by weight as a JSON object."""
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return "" if value is None else repr(value)
 
 
 def _versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nerva_dsl.runtime.arguments import Samples
 from nerva_dsl.runtime.checkpoint import Position
+from nerva_dsl.runtime.connectivity import Connectivity, connectivity
 from nerva_dsl.runtime.engine import NO_TOTALS, Engine, Job, Report
 from nerva_dsl.runtime.failures import check_report
 from nerva_dsl.runtime.history import Callbacks, Row
@@ -45,6 +46,7 @@ class Trainer:
         self.epochs = spec.epochs
         self.step = 0
         self.position: Position | None = None
+        self._connected: tuple[int, Connectivity] | None = None  # at a revision of the engine
 
     def job(
         self,
@@ -130,6 +132,7 @@ class Trainer:
                 tested = self.evaluate(held_out, long=True)
             except ValueError as error:
                 raise ValueError(f"validation: {error}") from None
+        connected = self._connectivity()
         return Row(
             epoch=self.epoch + 1,
             loss=means["loss"],
@@ -138,6 +141,10 @@ class Trainer:
             accuracy=means.get("accuracy"),
             val_loss=tested.get("loss"),
             val_accuracy=tested.get("accuracy"),
+            moved=None,
+            churn=None,
+            density=connected.density,
+            disconnected=connected.disconnected,
         )
 
     def finish_epoch(self) -> None:
@@ -154,6 +161,13 @@ class Trainer:
             result[name] = counts[first : first + classes**2].reshape(classes, classes)
             first += classes**2
         return result
+
+    def _connectivity(self) -> Connectivity:
+        """Of the patterns as they are; looked at only when they may have changed."""
+        revision = self._engine.revision
+        if self._connected is None or self._connected[0] != revision:
+            self._connected = revision, connectivity(self._spec, self._engine)
+        return self._connected[1]
 
     @staticmethod
     def means(names: Iterable[str], totals: tuple[float, ...], count: int) -> dict[str, float]:

@@ -277,6 +277,29 @@ def test_history_is_a_table(tiny):
     assert repr(History()) == "History: no epochs"
 
 
+def test_history_says_what_patterns_connect(tiny):
+    """A row and two columns of `h.weight` are emptied: three of its seven features."""
+    X, t = data(5)
+    model = tiny.Model()
+    pattern = sparse.csr_array(([1.0, 2.0, 3.0], ([0, 2, 2], [1, 1, 3])), shape=(3, 4))
+
+    def cut(model, row):
+        model.set_parameters({"h.weight": pattern})
+
+    history = model.fit(X, t, epochs=2, callbacks=(cut,))
+    assert history.density == [
+        {"h.weight": 0.5, "y.weight": 1.0},
+        {"h.weight": 0.25, "y.weight": 1.0},
+    ]
+    before = tiny.Model().parameters()["h.weight"].toarray() != 0
+    empty = (~before.any(axis=0)).sum() + (~before.any(axis=1)).sum()
+    assert history.disconnected == [
+        {"h.weight": pytest.approx(empty / 7)},
+        {"h.weight": pytest.approx(3 / 7)},
+    ]
+    assert history.moved == history.churn == [None, None]
+
+
 def test_callbacks(slow):
     X, t = data(200)
     rows, progress = [], []

@@ -11,6 +11,7 @@ from runs import assert_same_weights, metrics
 from typer.testing import CliRunner
 
 from nerva_dsl.cli.app import app
+from nerva_dsl.runtime.run_directory import METRICS
 
 MODEL = """\
 model small
@@ -109,8 +110,7 @@ def test_json_lines(nervac):
     assert start["test_samples"] == 20
     assert [layer["name"] for layer in start["layers"]] == ["h", "y"]
     assert [event["event"] for event in epochs] == ["epoch", "epoch"]
-    keys = ["epoch", "loss", "lr", "seconds", "accuracy", "val_loss", "val_accuracy"]
-    assert list(epochs[0]) == ["event", *keys]
+    assert list(epochs[0]) == ["event", *METRICS]
     assert end["event"] == "end"
     assert end["status"] == "finished"
     assert end["accuracy"] == epochs[-1]["val_accuracy"]
