@@ -30,8 +30,8 @@ CONTINUES = OPERATORS | kinds("EQUALS COMMA THEN ELSE")
 _BLOCK_LINES = {"TRAIN": "setting", "REGROW": "setting", "OPTIMIZER": "update", "LAYER": "step"}
 """First word of a block, and the start rule of its lines."""
 
-_OPENING = {"LPAR": "RPAR", "LSQB": "RSQB"}
-_CLOSING = frozenset(_OPENING.values())
+OPENING = {"LPAR": "RPAR", "LSQB": "RSQB"}
+CLOSING = frozenset(OPENING.values())
 
 _FILE_ONLY = kinds(
     "MODEL PARAM LET INPUT TARGET SPARSITY OUTPUT METRIC IMPORT FUNCTION SCHEDULE LAYER TRAIN"
@@ -161,11 +161,11 @@ class _Reader:
                 break
             self._at += 1
             tokens.append(token)
-            if kind in _OPENING:
-                open_brackets.append(_OPENING[kind])
+            if kind in OPENING:
+                open_brackets.append(OPENING[kind])
                 if len(open_brackets) > MAX_NESTING and too_deep is None:
                     too_deep = token
-            elif kind in _CLOSING and open_brackets and open_brackets[-1] == kind:
+            elif kind in CLOSING and open_brackets and open_brackets[-1] == kind:
                 open_brackets.pop()
             elif kind == "RBRACE" or (kind == "LBRACE" and not open_brackets):
                 break

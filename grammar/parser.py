@@ -12,7 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from lark import Lark
+from lark import Lark, Transformer
 
 from nerva_dsl import syntax
 from nerva_dsl.errors import Diagnostic, DiagnosticError
@@ -27,6 +27,8 @@ _STARTS = ["statement", "header", "setting", "update", "step", "expression", "st
 
 _DEFINED = ("PARAM", "LET", "INPUT", "TARGET", "METRIC", "FUNCTION", "LOSS", "SCHEDULE")
 _DEFINED_IN_BLOCKS = ("OPTIMIZER", "LAYER")
+
+_BUILDER = Builder()
 
 
 def parse(source: Source) -> syntax.File:
@@ -51,7 +53,7 @@ def parse_all(source: Source) -> tuple[syntax.File, list[Diagnostic]]:
     reader = _Parser()
     statements = [
         reader.block(piece) if isinstance(piece, Block) else reader.piece(piece)
-        for piece in split(_tokens(source))
+        for piece in split(lexemes(source))
     ]
     return syntax.File(source, tuple(statements)), reader.diagnostics
 
@@ -62,7 +64,7 @@ def parse_expression(source: Source) -> syntax.Expression:
     Raises:
         DiagnosticError: with every syntax error.
     """
-    tokens = tuple(token for token in _tokens(source) if token.type != "NEWLINE")
+    tokens = tuple(token for token in lexemes(source) if token.type != "NEWLINE")
     if not tokens:
         raise DiagnosticError([Diagnostic("N0101", "expected an expression", Span(source, 0, 0))])
     end = Span(source, len(source.text), len(source.text))
@@ -76,7 +78,7 @@ def parse_expression(source: Source) -> syntax.Expression:
 
 def string_spans(source: Source) -> list[Span]:
     """The places of all strings of a file, with their quotes."""
-    return [token.span for token in _tokens(source) if token.type == "STRING"]
+    return [token.span for token in lexemes(source) if token.type == "STRING"]
 
 
 class _Parser:
@@ -152,8 +154,18 @@ def _allowed(piece: Piece, wrong: Lexeme | None) -> Set[str]:
     return state.accepts()  # type: ignore[no-untyped-call, no-any-return]
 
 
+def automaton(start: str, builder: Transformer[Lexeme, Any]) -> Automaton:
+    """A parser from one start rule of the grammar.
+
+    Args:
+        start: the rule.
+        builder: makes a result of each rule from those of its parts.
+    """
+    return Automaton(_lark(builder).parse_interactive(start=start).parser_state.parse_conf)
+
+
 @cache
-def _lark() -> Lark:
+def _lark(builder: Transformer[Lexeme, Any] = _BUILDER) -> Lark:
     """Lark's parser of the grammar.
 
     Its tables take longer to make than a whole compile from the cache; Lark keeps them in a file,
@@ -166,7 +178,7 @@ def _lark() -> Lark:
         parser="lalr",
         lexer="basic",
         start=_STARTS,
-        transformer=Builder(),
+        transformer=builder,
         maybe_placeholders=False,
         cache=False if directory is None else str(directory / "grammar.lark-tables"),
     )
@@ -175,7 +187,7 @@ def _lark() -> Lark:
 @cache
 def _automaton(start: str) -> Automaton:
     """The parser of the pieces of a start rule."""
-    return Automaton(_lark().parse_interactive(start=start).parser_state.parse_conf)
+    return automaton(start, _BUILDER)
 
 
 @cache
@@ -188,7 +200,7 @@ def _symbols() -> dict[str, str]:
     }
 
 
-def _tokens(source: Source) -> list[Lexeme]:
+def lexemes(source: Source) -> list[Lexeme]:
     """The tokens of a source; there is a terminal for every character, so this cannot fail.
 
     They are those of Lark's own lexer, which takes three times as long: it counts lines, and makes
@@ -202,6 +214,16 @@ def _tokens(source: Source) -> list[Lexeme]:
             kind = words.get(text, kind) if kind == "NAME" else kind
             lexemes.append(Lexeme.of(str(kind), text, Span(source, *match.span())))
     return lexemes
+
+
+def comments(source: Source) -> list[Lexeme]:
+    """The comments of a source, which `lexemes` leaves out."""
+    scanner, _, _ = _scanner()
+    return [
+        Lexeme.of("COMMENT", match.group(), Span(source, *match.span()))
+        for match in scanner.finditer(source.text)
+        if match.lastgroup == "COMMENT"
+    ]
 
 
 @cache

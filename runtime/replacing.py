@@ -11,10 +11,14 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, mode: int | None = None) -> Iterator[Path]:
     """A new file to write beside `path`; it takes the place of `path` when the block is left.
 
     Readers see the old file or the new one. An error in the block leaves `path` as it was.
+
+    Args:
+        path: the file.
+        mode: its permissions; None: those of any new file.
 
     Raises:
         IsADirectoryError: `path` is a directory.
@@ -29,7 +33,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's files are private
+        # mkstemp's files are private
+        temporary.chmod(0o666 & ~_umask() if mode is None else mode)
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from lark import Token, UnexpectedToken
 
 from nerva_dsl.grammar.automaton import UnexpectedError
 from nerva_dsl.grammar.layout import Block, split
-from nerva_dsl.grammar.parser import _automaton, _lark, _tokens
+from nerva_dsl.grammar.parser import _automaton, _lark, lexemes
 from nerva_dsl.source import Source
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +22,7 @@ FILES = sorted(
 
 def pieces(path):
     text = path.read_bytes().decode("utf-8", "replace")
-    for part in split(_tokens(Source(path.name, text))):
+    for part in split(lexemes(Source(path.name, text))):
         yield from (part.header, *part.lines) if isinstance(part, Block) else (part,)
 
 

@@ -19,6 +19,7 @@ from nerva_dsl.errors import NervaError, ToolchainError
 NERVAC = [sys.executable, "-c", "from nerva_dsl.cli import main; main()"]
 COMMANDS = [
     "check",
+    "fmt",
     "compile",
     "train",
     "evaluate",
@@ -114,6 +115,7 @@ HEAVY = ["numpy", "scipy", "sklearn", "rich", "pandas", "asyncio"]
         (["--help"], [*HEAVY, "lark", "jinja2", "platformdirs", "nerva_dsl.driver"]),
         (["train", "--help"], [*HEAVY, "lark", "jinja2", "platformdirs", "nerva_dsl.driver"]),
         (["check", "small.nerva"], HEAVY),
+        (["fmt", "small.nerva"], HEAVY),
         (["ir", "small.nerva"], HEAVY),
         (["compile", "small.nerva"], HEAVY),
     ],

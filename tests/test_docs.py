@@ -1,8 +1,9 @@
 """The documentation says what is so: models compile, commands exist and print what is shown.
 
-Conventions of the pages: a ```nerva block is a whole file, ```nerva-fragment are lines of one. In a
-```console block lines after `$ ` are commands. What `check`, `ir` and `explain` print after theirs
-is compared; a line `…` stands for any lines. The ```python blocks of a page are one program.
+Conventions of the pages: a ```nerva block is a whole file, ```nerva-fragment are lines of one, both
+as `nervac fmt` has them; ```nerva-as-written is a whole file in another layout. In a ```console
+block lines after `$ ` are commands. What `check`, `ir` and `explain` print after theirs is
+compared; a line `…` stands for any lines. The ```python blocks of a page are one program.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from nerva_dsl.check.regrowing import KEYS
 from nerva_dsl.check.values import SETTINGS
 from nerva_dsl.cli.app import app
 from nerva_dsl.driver import compile_model, explain
-from nerva_dsl.grammar.parser import parse_all
+from nerva_dsl.grammar.formatter import format_source
 from nerva_dsl.passes import pipeline
 from nerva_dsl.runtime.spec import ModelSpec
 from nerva_dsl.source import Source
@@ -77,15 +78,19 @@ def test_the_pages_are_there():
     assert {"README.md", "CHANGELOG.md", "CONTRIBUTING.md"} <= set(TEXTS)
 
 
-@pytest.mark.parametrize(("page", "number", "text"), _named(_blocks("nerva")))
+MODELS = _named(_blocks("nerva"))
+AS_WRITTEN = _named(_blocks("nerva-as-written"))
+FRAGMENTS = _named(_blocks("nerva-fragment"))
+
+
+@pytest.mark.parametrize(("page", "number", "text"), MODELS + AS_WRITTEN)
 def test_models_are_correct(page, number, text):
     assert not check_source(Source(f"{page}.{number}.nerva", text), {}).warnings
 
 
-@pytest.mark.parametrize(("page", "number", "text"), _named(_blocks("nerva-fragment")))
-def test_fragments_are_of_the_language(page, number, text):
-    _, problems = parse_all(Source(f"{page}.{number}.nerva", text))
-    assert not problems
+@pytest.mark.parametrize(("page", "number", "text"), MODELS + FRAGMENTS)
+def test_models_and_fragments_are_formatted(page, number, text):
+    assert format_source(Source(f"{page}.{number}.nerva", text)) == text
 
 
 def test_the_readmes_lines():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nerva_dsl import syntax
 from nerva_dsl.check import check_source, read_source
 from nerva_dsl.errors import DiagnosticError
-from nerva_dsl.grammar.parser import _lark, _tokens, parse, parse_all, parse_expression
+from nerva_dsl.grammar.parser import _lark, lexemes, parse, parse_all, parse_expression
 from nerva_dsl.source import Source
 
 ROOT = Path(__file__).parents[1]
@@ -298,7 +298,7 @@ PIECES = st.sampled_from(
 def assert_tokens_are_larks(text):
     state = _lark().parse_interactive(text, start="statement")
     expected = list(state.lexer_thread.lex(state.parser_state))
-    found = _tokens(Source("f", text))
+    found = lexemes(Source("f", text))
     assert [(t.type, str(t), t.span.start, t.span.end) for t in found] == [
         (t.type, str(t), t.start_pos, t.end_pos) for t in expected
     ]

@@ -19,11 +19,20 @@ def read_source(path: Path) -> Source:
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL
         problem = Diagnostic("N0110", f"cannot read {path}: {reason(error)}")
         raise DiagnosticError([problem]) from None
+    return decode(str(path), content)
+
+
+def decode(name: str, content: bytes) -> Source:
+    """The source of a file's bytes; see `read_source`.
+
+    Raises:
+        DiagnosticError: they are not UTF-8.
+    """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = _lines(content[: error.start].decode("utf-8", "replace").removeprefix("\ufeff"))
-        source = Source(str(path), _lines(content.decode("utf-8-sig", "replace")))
+        source = Source(name, _lines(content.decode("utf-8-sig", "replace")))
         problem = Diagnostic(
             "N0111",
             f"this is not UTF-8: byte 0x{content[error.start]:02X}",
@@ -31,7 +40,7 @@ def read_source(path: Path) -> Source:
             help="save the file as UTF-8",
         )
         raise DiagnosticError([problem]) from None
-    return Source(str(path), _lines(text))
+    return Source(name, _lines(text))
 
 
 def reason(error: OSError | ValueError) -> str:

@@ -115,6 +115,34 @@ def check(
 
 
 @command(
+    "nervac fmt models/*.nerva",
+    "nervac fmt --check --diff model.nerva      # status 1 if it would change",
+    "nervac fmt - < model.nerva                 # to standard output",
+)
+def fmt(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help=".nerva files, or - for standard input.")
+    ],
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; name the files that would change.")
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Write nothing; show what would change.")
+    ] = False,
+) -> None:
+    """Bring files into the one layout of the language.
+
+    Blanks and ends of lines change, and nothing else: comments stay where they are. A file with
+    a syntax error is left as it is.
+    """
+    from nerva_dsl.cli.fmt import format_files
+
+    if not format_files(files, check=check, diff=diff):
+        raise typer.Exit(1)
+
+
+@command(
     "nervac compile models/digits.nerva -o build",
     "nervac compile models/cifar10.nerva -D density=0.05",
     "nervac compile model.nerva --emit c        # the C only, without building it",

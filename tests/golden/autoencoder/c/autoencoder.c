@@ -946,7 +946,7 @@ KERNEL spmm_relu(const Array *weight, const real *restrict value, const real *re
 }
 
 /* W x, linear, relu
- *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
+ *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))  # the waist is narrow: it stays dense
  */
 KERNEL gemm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
 {
@@ -1080,7 +1080,7 @@ KERNEL spmm_sigmoid_slope(const Array *weight, const real *restrict value, const
 /* sum over the batch
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  *   autoencoder.nerva:15: decoded = relu(linear(encoded, 128))
- *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
+ *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))  # the waist is narrow: it stays dense
  *   autoencoder.nerva:13: hidden  = relu(linear(scaled, 128))
  */
 KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
@@ -1100,7 +1100,7 @@ KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restric
 /* transposed W times dz, relu_slope
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  *   autoencoder.nerva:15: decoded = relu(linear(encoded, 128))
- *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
+ *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))  # the waist is narrow: it stays dense
  */
 KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
 {
@@ -1151,7 +1151,7 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
 }
 
 /* transposed W times dz, relu_slope
- *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
+ *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))  # the waist is narrow: it stays dense
  *   autoencoder.nerva:13: hidden  = relu(linear(scaled, 128))
  */
 KERNEL gemm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
@@ -1179,7 +1179,7 @@ KERNEL gemm_transposed_relu_slope(const Array *weight, const real *restrict valu
 }
 
 /* dz times transposed x at the non-zeros of W
- *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
+ *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))  # the waist is narrow: it stays dense
  */
 KERNEL gemm_gradient_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
@@ -1227,7 +1227,7 @@ KERNEL spmm_pow_sigmoid_slope(const Array *weight, const real *restrict value, c
 /* sum over the batch, update by momentum
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  *   autoencoder.nerva:15: decoded = relu(linear(encoded, 128))
- *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
+ *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))  # the waist is narrow: it stays dense
  *   autoencoder.nerva:13: hidden  = relu(linear(scaled, 128))
  */
 KERNEL featurewise_momentum(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
@@ -1277,7 +1277,7 @@ KERNEL sddmm_momentum(Array *weight, const real *restrict dz, const real *restri
 }
 
 /* dz times transposed x at the non-zeros of W, update by momentum
- *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))    # the waist is narrow: it stays dense
+ *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))  # the waist is narrow: it stays dense
  */
 KERNEL gemm_gradient_momentum(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {

@@ -908,8 +908,8 @@ KERNEL gather_normalize(const uint8_t *restrict data, const int64_t *order, int6
 }
 
 /* W x, linear, relu
- *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
- *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
+ *   cifar10.nerva:13: h1     = relu(linear(scaled, width))
+ *   cifar10.nerva:14: h2     = relu(linear(h1, width // 2))
  */
 KERNEL spmm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
 {
@@ -932,7 +932,7 @@ KERNEL spmm_relu(const Array *weight, const real *restrict value, const real *re
 }
 
 /* W x, linear
- *   cifar10.nerva:15: y  = linear(h2, 10)
+ *   cifar10.nerva:15: y      = linear(h2, 10)
  */
 KERNEL spmm_linear(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
 {
@@ -992,7 +992,7 @@ KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first,
 /* onehot, max over the features, exp, sum over the features, log, log_softmax, select, neg, position, hit
  *   cifar10.nerva:8: target t : class[10]
  *   cifar10.nerva:18: loss   = softmax_cross_entropy(y, t)
- *   cifar10.nerva:15: y  = linear(h2, 10)
+ *   cifar10.nerva:15: y      = linear(h2, 10)
  */
 KERNEL samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_neg, int count)
 {
@@ -1110,9 +1110,9 @@ KERNEL samplewise_2(const real *restrict input, real *restrict to_select_slope, 
 }
 
 /* sum over the batch
- *   cifar10.nerva:15: y  = linear(h2, 10)
- *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
- *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
+ *   cifar10.nerva:15: y      = linear(h2, 10)
+ *   cifar10.nerva:14: h2     = relu(linear(h1, width // 2))
+ *   cifar10.nerva:13: h1     = relu(linear(scaled, width))
  */
 KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
 {
@@ -1129,9 +1129,9 @@ KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restric
 }
 
 /* transposed W times dz, relu_slope
- *   cifar10.nerva:15: y  = linear(h2, 10)
- *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
- *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
+ *   cifar10.nerva:15: y      = linear(h2, 10)
+ *   cifar10.nerva:14: h2     = relu(linear(h1, width // 2))
+ *   cifar10.nerva:13: h1     = relu(linear(scaled, width))
  */
 KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
 {
@@ -1153,9 +1153,9 @@ KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict valu
 }
 
 /* dz times transposed x at the non-zeros of W
- *   cifar10.nerva:15: y  = linear(h2, 10)
- *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
- *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
+ *   cifar10.nerva:15: y      = linear(h2, 10)
+ *   cifar10.nerva:14: h2     = relu(linear(h1, width // 2))
+ *   cifar10.nerva:13: h1     = relu(linear(scaled, width))
  */
 KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
@@ -1184,7 +1184,7 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
 /* onehot, select_slope, sum over the features, max over the features, exp, log, log_softmax, select, neg, position, hit, softmax, slope
  *   cifar10.nerva:8: target t : class[10]
  *   cifar10.nerva:18: loss   = softmax_cross_entropy(y, t)
- *   cifar10.nerva:15: y  = linear(h2, 10)
+ *   cifar10.nerva:15: y      = linear(h2, 10)
  */
 KERNEL samplewise_3(const real *restrict input, real *restrict to_select_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
 {
@@ -1267,9 +1267,9 @@ KERNEL samplewise_3(const real *restrict input, real *restrict to_select_slope, 
 }
 
 /* sum over the batch, update by nesterov
- *   cifar10.nerva:15: y  = linear(h2, 10)
- *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
- *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
+ *   cifar10.nerva:15: y      = linear(h2, 10)
+ *   cifar10.nerva:14: h2     = relu(linear(h1, width // 2))
+ *   cifar10.nerva:13: h1     = relu(linear(scaled, width))
  */
 KERNEL featurewise_nesterov(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
 {
@@ -1286,8 +1286,8 @@ KERNEL featurewise_nesterov(int64_t rows, real lr, real step, const real *restri
 }
 
 /* dz times transposed x at the non-zeros of W, update by nesterov
- *   cifar10.nerva:15: y  = linear(h2, 10)
- *   cifar10.nerva:14: h2 = relu(linear(h1, width // 2))
+ *   cifar10.nerva:15: y      = linear(h2, 10)
+ *   cifar10.nerva:14: h2     = relu(linear(h1, width // 2))
  */
 KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
@@ -1318,7 +1318,7 @@ KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restri
 }
 
 /* dz times transposed x at the non-zeros of W, update by nesterov
- *   cifar10.nerva:13: h1 = relu(linear(scaled, width))
+ *   cifar10.nerva:13: h1     = relu(linear(scaled, width))
  */
 KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
