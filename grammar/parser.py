@@ -16,7 +16,7 @@ from lark import Lark, Transformer, UnexpectedToken
 
 from nerva_dsl import syntax
 from nerva_dsl.errors import Diagnostic, DiagnosticError
-from nerva_dsl.grammar import expected
+from nerva_dsl.grammar import expected, habits
 from nerva_dsl.grammar.automaton import Automaton, UnexpectedError
 from nerva_dsl.grammar.builder import Builder, Header, word
 from nerva_dsl.grammar.layout import MAX_NESTING, Block, Lexeme, Piece, split
@@ -136,8 +136,11 @@ class _Parser:
     def _broken(self, piece: Piece, problem: Diagnostic) -> syntax.Broken:
         self.diagnostics.append(problem)
         first, *rest = piece.tokens
-        keyword = "" if first.type == "NAME" else str(first)
-        defines = first.type in _DEFINED or first.type in _DEFINED_IN_BLOCKS
+        foreign = habits.another_word(piece)
+        keyword = foreign if first.type == "NAME" else str(first)
+        if first.type == "LOSS" and rest and rest[0].type == "NAME":
+            keyword = ""  # of the definition of one, not of the model's
+        defines = foreign or first.type in _DEFINED or first.type in _DEFINED_IN_BLOCKS
         named = rest[0] if defines and rest else first
         name = syntax.Name(named.span, str(named)) if named.type == "NAME" else None
         return syntax.Broken(piece.span, keyword, name)
