@@ -279,6 +279,7 @@ class Plan:
         functions: mathematical functions that they call.
         templates: the templates in use.
         schedule: the learning rate, over `epoch`, `epochs` and `step`, in double precision.
+        schedule_reads_step: whether it changes within an epoch.
         products: the functions that it calls.
         rates: names and C expressions of what the optimizers compute once a step, over `lr` and
             `step`, in double precision.
@@ -307,6 +308,7 @@ class Plan:
     functions: tuple[Functions, ...]
     templates: frozenset[str]
     schedule: str
+    schedule_reads_step: bool
     products: tuple[ProductFunction, ...]
     rates: tuple[tuple[str, str], ...]
     watches: tuple[Watch, ...]

@@ -32,7 +32,7 @@ from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Place
 from nerva_dsl.ir.verify import lifetimes
 from nerva_dsl.passes.layout import tiling
-from nerva_dsl.scalar import Expr
+from nerva_dsl.scalar import Expr, variables
 
 # Vector registers that a dense tile may take for its sums, by vector width; the rest hold what is
 # loaded.
@@ -129,6 +129,7 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
         functions=functions(operators),
         templates=frozenset(kernel.template for kernel in kernels),
         schedule=schedule,
+        schedule_reads_step="step" in variables(program.schedule),
         products=products,
         rates=tuple((name, c_expression(part, "float64")) for name, part in rates.items()),
         watches=_watches(program),

@@ -14,6 +14,7 @@ from nerva_dsl.codegen.spec import make_spec, uses_mkl
 from nerva_dsl.ir.program import Program
 from nerva_dsl.ir.types import Place
 from nerva_dsl.model import CheckedModel
+from nerva_dsl.scalar import MAX_FACTORS
 
 # What of the common part a kernel's template calls.
 _NEEDS = {
@@ -85,6 +86,7 @@ def _render_c(plan: Plan) -> str:
         used=used,
         letter=letter,
         declarations=declarations,
+        max_factors=MAX_FACTORS,
         masks=entries.pop("masks", None),
         purposes=purposes,
         **entries,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Set
+from dataclasses import replace
 
 from nerva_dsl.errors import Diagnostic, Note
+from nerva_dsl.grammar import habits
 from nerva_dsl.grammar.layout import COMPARISONS, OPERATORS, Lexeme, Piece, kinds
 
 _EXPRESSION = kinds("NAME INTEGER REAL STRING TRUE FALSE LPAR LSQB MINUS NOT IF")
@@ -74,6 +76,7 @@ def at_end(piece: Piece, expected: Set[str], symbols: Mapping[str, str]) -> Diag
         help_ = "put the `{` on this line"
     elif "ELSE" in expected:
         help_ = "every `if` has an `else`; break a long line after `then` or `else`, not before"
+    help_ = help_ or habits.advice_at_end(piece, expected)
     return Diagnostic(
         "N0101",
         f"the line ends too early: expected {describe(expected, symbols)}",
@@ -89,7 +92,9 @@ def unexpected(
     text = str(token)
     match token.type:
         case "STRANGER":
-            return _stranger(token)
+            problem = _stranger(token)
+            help_ = habits.advice(piece, token, expected)
+            return replace(problem, help=help_) if help_ else problem
         case "BAD_NUMBER":
             return Diagnostic(
                 "N0103",
@@ -111,13 +116,16 @@ def unexpected(
                 token.span,
                 help='a string ends with " on the line on which it starts',
             )
+    elsewhere = habits.foreign(piece, token)
+    if elsewhere is not None:
+        return elsewhere
     help_ = ""
     first = token is piece.tokens[0]
     is_word = text.isalpha() and token.type in symbols
     if "NAME" in expected and is_word and token.type not in _STRUCTURAL and not first:
         return Diagnostic(
             "N0106",
-            f"`{text}` is a word of the language and cannot be a name",
+            f"`{text}` is a keyword of the language and cannot be a name",
             token.span,
             help=f"choose another name, such as `{text}_`",
         )
@@ -129,6 +137,7 @@ def unexpected(
         help_ = "only `train` and definitions of optimizers have a body in braces"
     elif text == "*" and _follows(piece, token) == "*":
         help_ = "a power is written `x ^ y`"
+    help_ = habits.advice(piece, token, expected) or help_
     notes: tuple[Note, ...] = ()
     opening = unclosed(piece, before=token)
     if opening is not None and {text, str(opening)} in ({"(", "]"}, {"[", ")"}):
@@ -144,11 +153,13 @@ def unexpected(
 
 def misplaced(token: Lexeme) -> Diagnostic:
     """A line that begins with what should end the line before."""
+    help_ = f"put the `{token}` at the end of the line before: then the line goes on"
+    meant = habits.at_the_beginning(token)
     return Diagnostic(
         "N0101",
         f"a line cannot begin with `{token}`",
         token.span,
-        help=f"put the `{token}` at the end of the line before: then the line goes on",
+        help=f"{meant}; or {help_}" if meant else help_,
     )
 
 

@@ -100,7 +100,9 @@ class _Reader:
     def pieces(self) -> Iterator[Piece | Block]:
         while (token := self._skip_ends()) is not None:
             piece = self._piece("header" if token.type in _BLOCK_LINES else "statement")
-            if piece.tokens[-1].type == "LBRACE" or (
+            if token.type in _BLOCK_LINES and piece.tokens[-1].type == "COLON":
+                yield Block(piece, self._indented(_BLOCK_LINES[token.type]), None)
+            elif piece.tokens[-1].type == "LBRACE" or (
                 token.type in _BLOCK_LINES and self._brace_is_missing()
             ):
                 lines, closing = self._body(_BLOCK_LINES.get(token.type, "update"))
@@ -118,6 +120,16 @@ class _Reader:
             self._at += 1
             return True
         return self._next_brace() == "RBRACE"
+
+    def _indented(self, start: str) -> tuple[Piece, ...]:
+        """The lines of a body that has no braces, as in Python: up to one that is not indented.
+
+        The header is wrong then, too.
+        """
+        lines: list[Piece] = []
+        while (token := self._skip_ends()) is not None and token.span.column > 1:
+            lines.append(self._piece(start))
+        return tuple(lines)
 
     def _next_brace(self) -> str:
         """The kind of the next brace, if there is one."""

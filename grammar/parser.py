@@ -6,17 +6,17 @@ text → tokens → layout.split → each piece through Lark's LALR tables → b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from lark import Lark, Transformer
+from lark import Lark, Transformer, UnexpectedToken
 
 from nerva_dsl import syntax
 from nerva_dsl.errors import Diagnostic, DiagnosticError
-from nerva_dsl.grammar import expected
+from nerva_dsl.grammar import expected, habits
 from nerva_dsl.grammar.automaton import Automaton, UnexpectedError
 from nerva_dsl.grammar.builder import Builder, Header, word
 from nerva_dsl.grammar.layout import MAX_NESTING, Block, Lexeme, Piece, split
@@ -136,8 +136,11 @@ class _Parser:
     def _broken(self, piece: Piece, problem: Diagnostic) -> syntax.Broken:
         self.diagnostics.append(problem)
         first, *rest = piece.tokens
-        keyword = "" if first.type == "NAME" else str(first)
-        defines = first.type in _DEFINED or first.type in _DEFINED_IN_BLOCKS
+        foreign = habits.another_word(piece)
+        keyword = foreign if first.type == "NAME" else str(first)
+        if first.type == "LOSS" and rest and rest[0].type == "NAME":
+            keyword = ""  # of the definition of one, not of the model's
+        defines = foreign or first.type in _DEFINED or first.type in _DEFINED_IN_BLOCKS
         named = rest[0] if defines and rest else first
         name = syntax.Name(named.span, str(named)) if named.type == "NAME" else None
         return syntax.Broken(piece.span, keyword, name)
@@ -152,6 +155,22 @@ def _allowed(piece: Piece, wrong: Lexeme | None) -> Set[str]:
     for token in takewhile(lambda token: token is not wrong, piece.tokens):
         state.feed_token(token)
     return state.accepts()  # type: ignore[no-untyped-call, no-any-return]
+
+
+def expected_at(start: str, before: Iterable[Lexeme]) -> frozenset[str]:
+    """The terminals that can follow some tokens; none if those are wrong already.
+
+    Args:
+        start: the start rule.
+        before: the tokens, from the beginning of a piece.
+    """
+    state = _lark().parse_interactive(start=start)
+    try:
+        for token in before:
+            state.feed_token(token)
+    except UnexpectedToken:
+        return frozenset()
+    return frozenset(state.accepts())  # type: ignore[no-untyped-call]
 
 
 def automaton(start: str, builder: Transformer[Lexeme, Any]) -> Automaton:
@@ -218,12 +237,21 @@ def lexemes(source: Source) -> list[Lexeme]:
 
 def comments(source: Source) -> list[Lexeme]:
     """The comments of a source, which `lexemes` leaves out."""
-    scanner, _, _ = _scanner()
-    return [
-        Lexeme.of("COMMENT", match.group(), Span(source, *match.span()))
-        for match in scanner.finditer(source.text)
-        if match.lastgroup == "COMMENT"
-    ]
+    return [lexeme for lexeme in whole(source) if lexeme.type == "COMMENT"]
+
+
+def whole(source: Source) -> Iterator[Lexeme]:
+    """The tokens of a source with blanks and comments: all of its text."""
+    scanner, words, _ = _scanner()
+    for match in scanner.finditer(source.text):
+        kind, text = str(match.lastgroup), match.group()
+        kind = words.get(text, kind) if kind == "NAME" else kind
+        yield Lexeme.of(kind, text, Span(source, *match.span()))
+
+
+def terminals() -> dict[str, str]:
+    """The regular expression of every terminal of the grammar."""
+    return {terminal.name: terminal.pattern.to_regexp() for terminal in _lark().terminals}
 
 
 @cache

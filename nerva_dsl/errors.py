@@ -46,6 +46,11 @@ CODES: Mapping[str, str] = {
     "N0220": "a file that gives no pattern, or one that does not fit",
     "N0250": "a value that is not used",
     "N0251": "a stated derivative that is not that of the function",
+    "N0252": "a definition, `param` or `let` that is not used",
+    "N0253": "neurons that no input can reach",
+    "N0254": "a softmax of a softmax",
+    "N0255": "labels for a loss of real numbers",
+    "N0256": "a milestone that the training does not reach",
     # Constants.
     "N0301": "a constant out of range",
     "N0302": "division by zero",

@@ -22,6 +22,7 @@ Array = NDArray[Any]
 NON_FINITE_INPUT = 1
 NON_FINITE_LOSS = 2
 OUT_OF_MEMORY = 3
+NON_FINITE_RATE = 4
 NO_TOTALS = (0.0,) * 32
 
 
@@ -63,7 +64,7 @@ class Report:
     Attributes:
         samples: position of the order that was reached.
         step: steps done.
-        error: 0, `NON_FINITE_INPUT` or `NON_FINITE_LOSS`.
+        error: 0, or one of the numbers above.
         row: of the input that is not finite.
         feature: of the input that is not finite.
         layer: where the loss is not finite, or -1.

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from nerva_dsl.runtime.arguments import Samples
-from nerva_dsl.runtime.engine import NON_FINITE_INPUT, NON_FINITE_LOSS, OUT_OF_MEMORY, Report
+from nerva_dsl.runtime.engine import (
+    NON_FINITE_INPUT,
+    NON_FINITE_LOSS,
+    NON_FINITE_RATE,
+    OUT_OF_MEMORY,
+    Report,
+)
 from nerva_dsl.runtime.spec import ModelSpec
 
 
@@ -22,13 +28,15 @@ def check_report(
 
     Raises:
         ValueError: an input is not finite.
-        FloatingPointError: the loss is not finite.
+        FloatingPointError: the loss or the learning rate is not finite.
         MemoryError: a product found none.
     """
     if report.error == NON_FINITE_INPUT:
         raise ValueError(_input_message(spec, report, samples))
     if report.error == NON_FINITE_LOSS:
         raise FloatingPointError(_loss_message(spec, report, len(samples), training))
+    if report.error == NON_FINITE_RATE:
+        raise FloatingPointError(_rate_message(report, training))
     if report.error == OUT_OF_MEMORY:
         raise MemoryError(f"not enough memory for a product of model {spec.name}")
     if report.error:
@@ -59,4 +67,13 @@ def _loss_message(
     return (
         f"the loss is not finite in epoch {epoch + 1}, batch {batch} of {batches}: {first}; "
         f"the model is as it was before this batch; try a learning rate below {rate:g}"
+    )
+
+
+def _rate_message(report: Report, training: tuple[int, float] | None) -> str:
+    assert training is not None, "only an update has a learning rate"
+    epoch, rate = training
+    return (
+        f"the learning rate is {rate:g} in epoch {epoch + 1}, step {report.step + 1}: look at the "
+        "schedule (the first epoch is `epoch` 0); the model is as it was before this step"
     )

@@ -5,7 +5,10 @@ import pytest
 from checking import behind, checked, codes, of_kind, value_of
 
 from nerva_dsl import model
+from nerva_dsl.check import check_source
+from nerva_dsl.errors import DiagnosticError
 from nerva_dsl.scalar.evaluate import evaluate
+from nerva_dsl.source import Source
 
 SWISH = "function beta_swish(x; learn beta = 1) = x * sigmoid(beta * x)"
 SRELU = """\
@@ -262,3 +265,32 @@ def test_a_value_for_a_metric_is_used():
 def test_batch_norm_needs_two_samples():
     assert codes("y = batch_norm(linear(x, 3))", train="batch = 1") == ["N0503"]
     assert checked("h = batch_norm(x)\ny = linear(x, 3)", train="batch = 1").batch == 1
+
+
+def test_accuracy_of_the_output_may_be_asked_for():
+    result = checked(more="metric accuracy = accuracy(y, t)")
+    assert result.metrics[0].value is result.output
+    assert codes(more="metric accuracy = accuracy(softmax(y), t)") == ["N0202"]
+    assert codes(more="metric accuracy = top_k(y, t, k = 2)") == ["N0202"]
+    # Where `evaluate` has no accuracy of its own, the name is free.
+    free = "metric accuracy = squared_error(y, x)"
+    result = checked("y = linear(x, 8)", loss="squared_error(y, x)", more=free)
+    assert result.metrics[0].kind == "mean"
+
+
+def test_metrics_have_limits():
+    lines = [f"metric m{n} = top_k(y, t, k = 1)" for n in range(31)]
+    assert len(checked(more="\n".join(lines[:30])).metrics) == 30
+    assert codes(more="\n".join(lines)) == ["N0218"]
+    large = """model large
+input x : float32[8]
+target t : class[4097]
+y = linear(x, 4097)
+output = y
+loss = softmax_cross_entropy(y, t)
+metric confusion = confusion_matrix(y, t)
+"""
+    with pytest.raises(DiagnosticError) as caught:
+        check_source(Source("large.nerva", large))
+    assert [problem.code for problem in caught.value.diagnostics] == ["N0218"]
+    assert check_source(Source("large.nerva", large.replace("4097", "4096"))).model.metrics

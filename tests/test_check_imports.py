@@ -53,7 +53,7 @@ layer b(x; n) { return f(linear(x, n)) }
     path = write(
         tmp_path,
         imports='import "lib/all.nerva"',
-        values="let base = 3\nh = b(x, 4)\ny = f(linear(h, 3))",
+        values="let base = 3\nh = b(x, base + 1)\ny = f(linear(h, 3))",
         loss="l(y, t)",
         train=train,
     )

@@ -20,6 +20,7 @@ NERVAC = [sys.executable, "-c", "from nerva_dsl.cli import main; main()"]
 COMMANDS = [
     "check",
     "fmt",
+    "lsp",
     "compile",
     "train",
     "evaluate",

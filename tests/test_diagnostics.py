@@ -1,6 +1,7 @@
 """What is said of wrong files: every file under errors/ has its expected text beside it."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,17 +17,21 @@ FILES = sorted(path.stem for path in ERRORS.glob("*.nerva"))
 WITHOUT_FILE = {"N0190", "N0310", "N0311"}
 
 
-def said_of(path, overrides=None):
-    """Everything that is said of a file, errors and warnings, with the file's bare name."""
+NEWCOMERS = tomllib.loads((ERRORS / "newcomers.toml").read_text(encoding="utf-8"))
+
+
+def diagnostics_of(path):
+    """Errors, or else warnings, of a file, with the file's bare name."""
     try:
-        source = Source(path.name, read_source(path).text)
+        return check_source(Source(path.name, read_source(path).text)).warnings
     except DiagnosticError as error:
-        return str(error).replace(str(path), path.name)
-    try:
-        warnings = check_source(source, overrides).warnings
-    except DiagnosticError as error:
-        return str(error)
-    return "\n\n".join(warning.render() for warning in warnings)
+        return error.diagnostics
+
+
+def said_of(path):
+    """Everything that is said of a file."""
+    rendered = "\n\n".join(diagnostic.render() for diagnostic in diagnostics_of(path))
+    return rendered.replace(str(path), path.name)  # of one that cannot be read
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -38,6 +43,27 @@ def test_broken_file(name, request, monkeypatch):
         expected.write_text(said, encoding="utf-8")
     assert expected.exists(), f"no expected text; after reading it: pytest --refresh\n{said}"
     assert said == expected.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", NEWCOMERS)
+def test_a_newcomers_mistake(name):
+    """The first message points at the mistake, and names what puts it right."""
+    wanted = NEWCOMERS[name]
+    problem, *others = diagnostics_of(ERRORS / f"{name}.nerva")
+    source, line = problem.span.source, wanted["line"]
+    start = sum(len(source.line(number)) + 1 for number in range(1, line))
+    start += source.line(line).index(wanted["at"])
+    assert problem.span.start <= start + len(wanted["at"])
+    assert max(problem.span.end, problem.span.start + 1) > start
+    notes = [f"{note.span.line} {note.text}" for note in problem.notes]
+    said = "\n".join([problem.message, problem.label, problem.help, *notes])
+    assert [name for name in wanted["names"] if name not in said] == []
+    assert {other.code for other in others} <= {problem.code}, "one mistake, several messages"
+
+
+def test_all_mistakes_of_newcomers_have_their_file():
+    assert {name for name in FILES if name[:2].isdigit()} == set(NEWCOMERS)
+    assert len(NEWCOMERS) == 60
 
 
 def test_no_expected_text_without_its_file():

@@ -17,6 +17,7 @@ from nerva_dsl.scalar import Number, Var, apply, substitute, without_stated
 from nerva_dsl.scalar.derivative import derivative
 from nerva_dsl.scalar.evaluate import evaluate
 from nerva_dsl.scalar.simplify import simplify
+from nerva_dsl.scalar.text import to_text
 
 OPTIONS = {
     "leaky_relu": {"alpha": 0.2},
@@ -193,3 +194,23 @@ def test_nested_stated_derivatives_stay_small():
     expression = checked(f"y = {names[-1]}(linear(x, 3))", top=top).output.expression
     slope = derivative(expression, "a0")
     assert np.isfinite(evaluate(slope, {"a0": np.ones(1)}, np.float64)).all()
+
+
+def test_a_stated_derivative_around_another_repeats_no_text():
+    """The IR is text, in which nothing is shared."""
+    size = {}
+    for depth in (2, 4, 8):
+        nested = "x"
+        for _ in range(depth):
+            nested = f"sigmoid({nested})"
+        model = checked("y = deep(linear(x, 3))", top=f"function deep(x) = {nested}")
+        size[depth] = len(to_text(model.output.expression))
+    assert size[8] < 8 * size[4] < 64 * size[2]
+    expression = model.output.expression
+    slope = evaluate(derivative(expression, "a0"), {"a0": np.float64(0.3)}, np.float64)
+    z = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    y = z
+    for _ in range(depth):
+        y = torch.sigmoid(y)
+    y.backward()
+    assert slope == pytest.approx(z.grad.item(), rel=1e-12)

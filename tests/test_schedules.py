@@ -12,7 +12,9 @@ import torch
 from checking import checked
 from torch.optim import lr_scheduler
 
+import nerva_dsl
 from nerva_dsl.driver import emit_model
+from nerva_dsl.errors import DiagnosticError
 from nerva_dsl.ir.parse import parse_program
 from nerva_dsl.ir.text import print_program
 from nerva_dsl.lower import lower
@@ -123,7 +125,8 @@ def test_products_as_text_and_c(tmp_path):
     begin = text.index("static double product_1")
     source = tmp_path / "schedule.c"
     source.write_text(
-        text[begin : text.index("/* The learning rate and number of the step")], encoding="utf-8"
+        "#include <math.h>\n" + text[begin : text.index("/* The learning rate of the step")],
+        encoding="utf-8",
     )
     library = tmp_path / "schedule.so"
     command = ["gcc", "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1", "-shared"]
@@ -137,3 +140,59 @@ def test_products_as_text_and_c(tmp_path):
         )
     # The product is 0 after some hundred factors, and then the loop is left.
     assert function(0, EPOCHS, 3) == pytest.approx(expected_products(0, EPOCHS, 3) + 1)
+
+
+ENDLESS = """
+schedule endless(epoch; top) = 0.1 * product(i in 1 .. top * epoch, 1)
+"""
+
+
+def test_a_product_that_does_not_end_is_not_a_number():
+    found = rates("endless(1e7)", top=ENDLESS)
+    assert found[0] == 0.1
+    assert np.isnan(found[1])
+
+
+@pytest.mark.parametrize("bounds", ["1 .. 1e12", "0 - 1e12 .. 0", "1 .. 1000001"])
+def test_a_product_of_too_many_factors(bounds):
+    with pytest.raises(DiagnosticError) as caught:
+        checked(
+            top=f"schedule long(epoch) = product(i in {bounds}, 1)", train="learning_rate = long()"
+        )
+    assert [problem.code for problem in caught.value.diagnostics] == ["N0301"]
+
+
+def test_bounds_beyond_exact_numbers_have_an_end():
+    top = "schedule far(epoch) = 1e-60 * product(i in 1e16 .. 1e16 + 4, i)"
+    assert rates("far()", top=top)[0] == pytest.approx(1e20)
+
+
+@pytest.mark.parametrize("text", ["0.1 / epoch", "endless(1e7)"])
+def test_a_rate_that_is_not_finite_changes_nothing(tmp_path, text):
+    (tmp_path / "rate.nerva").write_text(
+        f"""model rate
+input x : float32[4]
+target t : class[3]
+{ENDLESS}
+schedule falling(epoch) = 0.1 / epoch
+sparsity = erdos_renyi(0.5)
+y = linear(x, 3)
+output = y
+loss = softmax_cross_entropy(y, t)
+train {{ batch = 2; learning_rate = {"falling()" if "/" in text else text} }}
+""",
+        encoding="utf-8",
+    )
+    net = nerva_dsl.compile(tmp_path / "rate.nerva", backend="native").Model()
+    X, t = np.ones((4, 4), np.float32), np.array([0, 1, 2, 0])
+    if "endless" in text:
+        net.train_epoch(X, t)
+    before = net.parameters()
+    with pytest.raises(FloatingPointError, match=r"the learning rate is (inf|nan) in epoch"):
+        net.train_epoch(X, t)
+    for name, value in net.parameters().items():
+        assert np.array_equal(dense(value), dense(before[name]))
+
+
+def dense(value):
+    return value.toarray() if hasattr(value, "toarray") else value

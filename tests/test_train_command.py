@@ -333,3 +333,19 @@ def test_a_run_goes_on_when_what_its_model_reads_is_gone(folder, nervac):
     nervac("evaluate", "run")
     assert_same_weights(folder / "run", folder / "whole")
     assert {path.name for path in (folder / "run").glob("*/*")} == {"parts.nerva", "h.npz"}
+
+
+def test_metrics_in_numbers_and_a_table(folder, nervac):
+    metric = "metric accuracy = accuracy(y, t)\nmetric confusion = confusion_matrix(y, t)\n"
+    (folder / "small.nerva").write_text(MODEL.replace("train {", metric + "train {"))
+    done = nervac("train", "small.nerva", "--data", "data.npz", "--json", "-o", "run")
+    trained = events(done.stdout)[-1]
+    (result,) = events(nervac("evaluate", "run", "--json").stdout)
+    counts = np.array(result["confusion"])
+    assert trained["metrics"]["confusion"] == result["confusion"]
+    assert counts.shape == (3, 3)
+    assert counts.sum() == result["samples"] == 20
+    assert np.trace(counts) / 20 == pytest.approx(result["accuracy"])
+    text = nervac("evaluate", "run").stdout
+    rows = re.findall(r"^ +(\d) +(\d+) +(\d+) +(\d+)$", text, re.MULTILINE)
+    assert [[int(n) for n in row] for row in rows] == [[k, *counts[k]] for k in range(3)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from nerva_dsl import syntax
 from nerva_dsl.check.report import Report, listing, suggest
+from nerva_dsl.check.synonyms import elsewhere
 from nerva_dsl.errors import Note
 
 
@@ -41,10 +42,12 @@ def bind(
         if argument.name is None:
             if place and any(earlier.name is not None for earlier in call.arguments[:place]):
                 report.error(
-                    "N0205", "arguments without a name come before those with one", argument.span
+                    "N0205",
+                    "arguments without a name come before those with one",
+                    argument.span,
+                    help=_as_list(call, place),
                 )
-                sound = False
-                continue
+                return None
             if place >= len(names):
                 report.error(
                     "N0205",
@@ -60,7 +63,8 @@ def bind(
                 "N0206",
                 f"`{called}` has no option `{name}`",
                 argument.name.span,
-                help=suggest(name, names, f"it takes {_signature(inputs, options)}"),
+                help=elsewhere(called, name)
+                or suggest(name, names, f"its form is {_form(called, inputs, options)}"),
             )
             sound = False
         elif name in bound:
@@ -79,9 +83,27 @@ def bind(
             "N0205",
             f"`{called}` needs {listing(missing)}",
             call.span,
-            help=f"it takes {_signature(inputs, options)}",
+            help=f"its form is {_form(called, inputs, options)}",
         )
     return bound if sound and not missing else None
+
+
+def _as_list(call: syntax.Call, place: int) -> str:
+    """The list that was probably meant with the arguments from one without a name on."""
+    named = call.arguments[place - 1]
+    items = [named.value]
+    for argument in call.arguments[place:]:
+        if argument.name is not None:
+            break
+        items.append(argument.value)
+    if named.name is None or not all(isinstance(item, syntax.NumberLiteral) for item in items):
+        return ""
+    return f"a list has brackets: `{named.name.text} = [{', '.join(i.span.text for i in items)}]`"
+
+
+def _form(called: str, inputs: Sequence[str], options: Sequence[str]) -> str:
+    """A call with everything that may be given."""
+    return f"`{called}{'()' if not inputs and not options else _signature(inputs, options)}`"
 
 
 def _signature(inputs: Sequence[str], options: Sequence[str]) -> str:

@@ -21,7 +21,18 @@ from nerva_dsl.check.terms import (
     is_number,
 )
 from nerva_dsl.errors import Note
-from nerva_dsl.scalar import Apply, Expr, Number, Var, apply, substitute, variables
+from nerva_dsl.scalar import (
+    MAX_FACTORS,
+    Apply,
+    Expr,
+    Number,
+    Var,
+    apply,
+    once_stated,
+    substitute,
+    variables,
+)
+from nerva_dsl.scalar.simplify import simplify
 
 GRAPH_FORMS = frozenset({"linear", "normalize", "batch_norm", "dropout", "concat", "slice"})
 REDUCTIONS = frozenset({"sum", "mean"})
@@ -224,7 +235,7 @@ class BodyEvaluator(Evaluator):
         width: int | None,
     ) -> Term:
         """What a call gives: the body with what stands for each input and option."""
-        expression = substitute(body, replacements)
+        expression = once_stated(substitute(body, replacements))
         if width is not None and not variables(expression):
             return self.report.error(
                 "N0204", f"`{function.name}` is the same for every value here", node.span
@@ -348,6 +359,17 @@ class ScheduleEvaluator(BodyEvaluator):
         first, last, body = parts
         if first is None or last is None or body is None:
             return UNKNOWN
+        ends = simplify(first), simplify(last)
+        if all(isinstance(end, Number) for end in ends):
+            count = ends[1].value - ends[0].value + 1  # type: ignore[union-attr]
+            if count > MAX_FACTORS:
+                return self.report.error(
+                    "N0301",
+                    f"this is a product of {count:g} factors, to be computed for every epoch or "
+                    f"step; at most {MAX_FACTORS:,} can be",
+                    over.first.span.to(over.last.span),
+                    help="let the bounds depend on `epoch`, or write the product in closed form",
+                )
         return Scalar(apply("product", index, first, last, body), None, "product")
 
     def _number(self, node: syntax.Expression) -> Expr | None:

@@ -9,19 +9,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nerva_dsl import model, syntax
+from nerva_dsl.check import warnings
 from nerva_dsl.check.bodies import ConstantEvaluator
 from nerva_dsl.check.definitions import define
 from nerva_dsl.check.densities import Sparsity, check_sparsity
-from nerva_dsl.check.finish import check_batch, check_learning, warn_unused
+from nerva_dsl.check.finish import check_batch, check_learning
 from nerva_dsl.check.graph import Graph, Owner
 from nerva_dsl.check.imports import Imported, Imports, bind
-from nerva_dsl.check.metrics import LABELLED, check_metric, clashes
+from nerva_dsl.check.metrics import LABELLED, check_accuracy, check_metric, clashes
 from nerva_dsl.check.overrides import Overrides
 from nerva_dsl.check.prelude import new_scope
 from nerva_dsl.check.ranges import check_ranges
+from nerva_dsl.check.reading import Reader, read_source
 from nerva_dsl.check.regrowing import RegrowChoice, check_regrow, resolve_regrow
 from nerva_dsl.check.report import Report, suggest
-from nerva_dsl.check.resolve import resolve
+from nerva_dsl.check.resolve import Resolved, resolve
 from nerva_dsl.check.roles import LossRole
 from nerva_dsl.check.rules import Rules
 from nerva_dsl.check.settings import Training, check_training
@@ -53,12 +55,18 @@ class Checked:
 class Checker:
     """Checks one file."""
 
-    def __init__(self, file: syntax.File, overrides: Mapping[str, object], report: Report) -> None:
+    def __init__(
+        self,
+        file: syntax.File,
+        overrides: Mapping[str, object],
+        report: Report,
+        read: Reader = read_source,
+    ) -> None:
         self.file = file
         self.report = report
         report.file(file.source)
         self.scope = new_scope()
-        self.imports = Imports(file.source)
+        self.imports = Imports(file.source, read)
         self.scope.coming.update(_names(file))
         self.graph = Graph(Path(file.source.name).parent)
         self.constants = ConstantEvaluator(report, self.scope)
@@ -113,9 +121,11 @@ class Checker:
         resolved = resolve(self.report, self.graph, self.sparsity, rules, roots)
         done = resolved.values
         if not self.report.errors:
-            warn_unused(self.report, self.bindings, self.scope.symbols, done)
+            self._warn(training, resolved)
         check_learning(self.report, done[loss])
         check_batch(self.report, training, done.values())
+        if "accuracy" in self.metrics:
+            check_accuracy(self.report, self.metrics["accuracy"], output, self.target)
         check_ranges(self.report, training, resolved.layers, done.values(), rules.rules)
         regrow = None
         if self.regrow is not None:
@@ -150,6 +160,18 @@ class Checker:
         )
         found = tuple(self.imports.found)
         return Checked(checked, self.report.warnings, found, self.graph.patterns)
+
+    def _warn(self, training: Training, resolved: Resolved) -> None:
+        """Look for what is most probably not meant."""
+        report, done = self.report, resolved.values
+        warnings.warn_unused_values(report, self.bindings, self.scope.symbols, done)
+        warnings.warn_unused_definitions(report, self.file)
+        warnings.warn_unreached(report, resolved.layers)
+        warnings.warn_softmax_twice(report, done.values())
+        for block in (self.train, self.regrow_block):
+            for line in block.lines if block is not None else ():
+                if isinstance(line, syntax.Binding):
+                    warnings.warn_late_milestones(report, self.scope, line.value, training)
 
     def _statement(self, node: syntax.Statement) -> None:
         match node:
@@ -256,7 +278,7 @@ class Checker:
                 "N0204",
                 f"the {node.kind} is {kinds[0]} or {kinds[1]}, not `{kind}`",
                 node.type.name.span,
-                help=_type_help(kind, kinds),
+                help=_type_help(node, kinds),
             )
         elif not isinstance(size, Unknown):
             name, span = node.name.text, node.span
@@ -313,7 +335,7 @@ class Checker:
     def _metric(self, node: syntax.Metric) -> None:
         name = node.name.text
         role = self._losses(name, LABELLED)
-        if not clashes(node, role, self.metrics.get(name)):
+        if not clashes(node, role, self.metrics):
             metric = check_metric(node, role, self.target)
             if metric is not None:
                 self.metrics[name] = metric
@@ -367,7 +389,10 @@ def _names(file: syntax.File) -> dict[str, Span]:
     }
 
 
-def _type_help(kind: str, kinds: tuple[str, str]) -> str:
+def _type_help(node: syntax.Declaration, kinds: tuple[str, str]) -> str:
+    kind = node.type.name.text
+    if node.kind == "input" and kind == "class":
+        return f"labels are a target: `target t : {node.type.span.text}`"
     if kind in ("float64", "double"):
         return "for double precision: `precision = float64` in `train`"
     return suggest(kind, kinds)

@@ -50,12 +50,15 @@ def check_sparsity(evaluator: ConstantEvaluator, node: syntax.Expression) -> Spa
     """Check what stands after `sparsity =`."""
     report = evaluator.report
     kinds = ("uniform", "erdos_renyi")
+    text = node.span.text
     if not isinstance(node, syntax.Call):
         return report.error(
             "N0204",
             "`sparsity` is a way to spread a density over the layers",
             node.span,
-            help=f"such as `erdos_renyi({node.span.text})`" if node.span.text.isprintable() else "",
+            help=f"write `uniform({text})`, the same for every layer, or `erdos_renyi({text})`"
+            if text.isprintable()
+            else "",
         )
     name = node.name.text
     if name not in kinds:

@@ -8,7 +8,6 @@ from nerva_dsl import model
 from nerva_dsl.check.graph import reaching, with_slope
 from nerva_dsl.check.report import Report
 from nerva_dsl.check.settings import Training
-from nerva_dsl.check.terms import Symbol
 from nerva_dsl.errors import Note
 
 _TRAINED = (model.Linear, model.BatchNorm, model.Learned)
@@ -38,20 +37,3 @@ def check_batch(report: Report, training: Training, values: Iterable[model.Value
         notes=[Note(norms[0].span, "used here")],
         help="one sample by itself has no variance",
     )
-
-
-def warn_unused(
-    report: Report,
-    bindings: dict[str, model.Value],
-    symbols: dict[str, Symbol],
-    done: dict[model.Value, model.Value],
-) -> None:
-    """Warn of named values that are not part of the model."""
-    for bound, value in bindings.items():
-        if value not in done:
-            report.warning(
-                "N0250",
-                f"`{bound}` reaches neither the loss, the output nor a metric",
-                symbols[bound].span,
-                help="it is left out of the model",
-            )

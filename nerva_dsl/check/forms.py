@@ -74,6 +74,14 @@ def concat(evaluator: ValueEvaluator, node: syntax.Call) -> Term:
         return evaluator.report.error(
             "N0205", "`concat` needs at least one value", node.span, help="such as `concat(a, b)`"
         )
+    if isinstance(arguments[0], syntax.ListLiteral):
+        inside = arguments[0].span.text[1:-1]
+        return evaluator.report.error(
+            "N0204",
+            "`concat` takes values, not a list of them",
+            arguments[0].span,
+            help=f"write `concat({inside})`" if inside.isprintable() else "",
+        )
     parts = [evaluator.operand_value(argument) for argument in arguments]
     sound = tuple(part for part in parts if part is not None)
     if len(sound) < len(parts):

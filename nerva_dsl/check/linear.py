@@ -28,7 +28,7 @@ def linear(evaluator: ValueEvaluator, node: syntax.Call) -> Term:
     bound = bind(report, node, ("x", "n"), OPTIONS)
     if bound is None:
         return UNKNOWN
-    x = evaluator.operand_value(bound["x"])
+    x = evaluator.operand_value(bound["x"], _value_first(evaluator, bound))
     outputs = evaluator.size(bound["n"], "the number of outputs")
     density: float | Unknown | None = None
     choice: InitialiserChoice | Unknown = InitialiserChoice("xavier")
@@ -73,6 +73,13 @@ def linear(evaluator: ValueEvaluator, node: syntax.Call) -> Term:
         model.Linear(outputs, node.span, None, layer, x),
         Holder("linear", evaluator.owner, parts),
     )
+
+
+def _value_first(evaluator: ValueEvaluator, bound: dict[str, syntax.Expression]) -> str:
+    """What to write if the first argument is a number of inputs, as in PyTorch."""
+    symbols = evaluator.scope.symbols.items()
+    x = next((name for name, symbol in symbols if symbol.kind == "input"), "x")
+    return f"the first argument is what the layer reads: `linear({x}, {bound['n'].span.text})`"
 
 
 def _truth(evaluator: ValueEvaluator, bound: dict[str, syntax.Expression], option: str) -> bool:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from nerva_dsl import model, syntax
 from nerva_dsl.check.arguments import bind
+from nerva_dsl.check.report import Report
 from nerva_dsl.check.roles import LossRole
 from nerva_dsl.check.terms import Scalar, Unknown
 from nerva_dsl.errors import Note
+
+MAX_METRICS = 30
+"""What `evaluate` has room for beside the loss and the accuracy."""
+
+MAX_COUNTED = 4096
+"""Classes of a confusion matrix: its cells are numbered exactly in single precision up to 2^24."""
 
 LABELLED = ("accuracy", "top_k", "confusion_matrix")
 """The metrics that compare with class labels; every loss is one as well."""
@@ -91,28 +100,54 @@ def _labelled(
             bound["k"].span,
         )
         return None
+    if kind == "confusion_matrix" and target.size > MAX_COUNTED:
+        report.error(
+            "N0218",
+            f"a confusion matrix of {target.size} classes: at most {MAX_COUNTED} can be counted",
+            call.span,
+            notes=[Note(target.span, "declared here")],
+            help="`top_k` and `accuracy` take any number of classes",
+        )
+        return None
     counted = "confusion_matrix" if kind == "confusion_matrix" else "top_k"
     return model.Metric(node.name.text, counted, value, k, node.span)  # type: ignore[arg-type]
 
 
-def clashes(node: syntax.Metric, role: LossRole, earlier: model.Metric | None) -> bool:
-    """Report a metric whose name is taken."""
+def clashes(node: syntax.Metric, role: LossRole, earlier: Mapping[str, model.Metric]) -> bool:
+    """Report a metric whose name is taken, or for which there is no room."""
     name = node.name.text
-    if name == "accuracy":
-        role.report.error(
-            "N0202",
-            "`accuracy` is what `evaluate` calls the accuracy of the output",
-            node.name.span,
-            help="it is measured without being asked for; call other metrics otherwise",
-        )
-        return True
-    if earlier is not None:
+    if name in earlier:
         role.report.error(
             "N0202",
             f"a metric `{name}` exists already",
             node.name.span,
-            notes=[Note(earlier.span, "defined here first")],
+            notes=[Note(earlier[name].span, "defined here first")],
             help="choose another name",
         )
         return True
+    if len(earlier) == MAX_METRICS:
+        role.report.error("N0218", f"there are at most {MAX_METRICS} metrics", node.name.span)
+        return True
     return False
+
+
+def check_accuracy(
+    report: Report, metric: model.Metric, output: model.Value, target: model.TargetSpec | None
+) -> None:
+    """Report a metric called `accuracy` that measures something else than `evaluate`'s own.
+
+    Args:
+        report: gets the error.
+        metric: of that name.
+        output: of the model.
+        target: of the model.
+    """
+    measured = target is not None and target.kind == "class" and target.size == output.width
+    same = metric.kind == "top_k" and metric.k == 1 and metric.value is output
+    if measured and not same:
+        report.error(
+            "N0202",
+            "`accuracy` is what `evaluate` calls the accuracy of the output",
+            metric.span,
+            help="it is measured without being asked for; call other metrics otherwise",
+        )

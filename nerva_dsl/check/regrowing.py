@@ -156,6 +156,14 @@ def _setting(report: Report, scope: Scope, choice: RegrowChoice, line: syntax.Bi
 def _every(constants: ConstantEvaluator, node: syntax.Expression) -> tuple[int, str] | None:
     """`epochs(n)` or `steps(n)`."""
     report = constants.report
+    if isinstance(node, syntax.NumberLiteral):
+        report.error(
+            "N0502",
+            "a number has no unit here: epochs or steps",
+            node.span,
+            help=f"write `steps({node.text})` or `epochs({node.text})`",
+        )
+        return None
     call = _call(report, node, "unit", UNITS)
     bound = None if call is None else bind(report, call, ("n",))
     if call is None or bound is None:

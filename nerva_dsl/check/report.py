@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import replace
 
+from nerva_dsl.check.synonyms import synonym
 from nerva_dsl.check.terms import UNKNOWN, Unknown
 from nerva_dsl.errors import Diagnostic, Note
 from nerva_dsl.source import Source, Span
@@ -58,9 +59,11 @@ class Report:
                 self._adopted.add(said)
                 self.add(replace(diagnostic, notes=(*diagnostic.notes[:_MOST_NOTES], note)))
 
-    def warning(self, code: str, message: str, span: Span, *, help: str = "") -> None:
+    def warning(
+        self, code: str, message: str, span: Span, *, notes: Iterable[Note] = (), help: str = ""
+    ) -> None:
         """Add a warning."""
-        self.add(Diagnostic(code, message, span, help=help, severity="warning"))
+        self.add(Diagnostic(code, message, span, "", tuple(notes), help, severity="warning"))
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
@@ -82,8 +85,11 @@ class Report:
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """The known name that is most like another, or nothing if none is."""
+    """The known name that is most like another or means the same, or nothing if none does."""
     folded = {other.lower(): other for other in known}
+    same = folded.get(name.lower()) or synonym(name, folded.values())
+    if same:
+        return same
     prefixes = [other for other in folded if len(other) > 2 and name.lower().startswith(other)]
     if prefixes:
         return folded[max(prefixes, key=len)]

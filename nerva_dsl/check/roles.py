@@ -11,6 +11,7 @@ from nerva_dsl.check.losses import expand_loss
 from nerva_dsl.check.report import closest, listing
 from nerva_dsl.check.terms import UNKNOWN, Constant, Scalar, Term, Unknown, is_number
 from nerva_dsl.check.values import ValueEvaluator
+from nerva_dsl.check.warnings import warn_labels
 from nerva_dsl.errors import Note
 
 
@@ -51,6 +52,8 @@ class LossRole:
                 return UNKNOWN if isinstance(operand, Unknown) else self.values.evaluate(node)
             case syntax.Call() if self.values.scope.known_bad(node.name.text):
                 return UNKNOWN
+            case syntax.Name() if node.text in self.values.scope.losses:
+                return self._not_called(node, self.values.scope.losses[node.text])
             case syntax.Name() | syntax.NumberLiteral():
                 term = self.values.evaluate(node)
                 if isinstance(term, Unknown) or is_number(term):
@@ -75,6 +78,17 @@ class LossRole:
             f"a {kind} is needed here",
             node.span,
             help=f"call one of {listing(known)}, or define a loss: `loss NAME(y, t) = sum(…)`",
+        )
+
+    def _not_called(self, node: syntax.Name, definition: BodyDefinition) -> Unknown:
+        """Report a loss without its arguments."""
+        y, t = definition.inputs
+        t = self.target.name.text if self.target is not None else self.input_name or t
+        return self.report.error(
+            "N0217",
+            f"`{node.text}` is a loss, to be called",
+            node.span,
+            help=f"write `{node.text}({y}, {t})`",
         )
 
     def _infix(self, node: syntax.Binary) -> Term:
@@ -112,6 +126,12 @@ class LossRole:
         left, right = [(bound[name], inputs[name]) for name in definition.inputs]
         if left[1].width != right[1].width:
             return self.values.widths_differ(node.span, "a loss", [left, right])
+        t = bound[definition.inputs[1]]
+        target = self.target
+        if isinstance(t, syntax.Name) and target is not None and t.text == target.name.text:
+            compared = self.values.graph.existing(left[1])
+            if target.type.name.text == "class" and not self.metrics and compared is not None:
+                warn_labels(self.report, node, definition, compared, target)
         local: dict[str, Term] = {**as_options(options), **inputs}
         return expand_loss(self.report, self.values.graph, definition, local, node.span)
 

@@ -19,7 +19,7 @@ def constant_options(
         Their values, defaults included; None if an error was reported.
     """
     report = constants.report
-    bound = bind_definition(report, node, _without_inputs(definition))
+    bound = bind_definition(report, node, without_inputs(definition))
     if bound is None:
         return None
     values: dict[str, Constant] = {}
@@ -50,7 +50,8 @@ def constant_options(
     return values if sound else None
 
 
-def _without_inputs(definition: Defined) -> Defined:
+def without_inputs(definition: Defined) -> Defined:
+    """A definition of which only the options are given."""
     return Defined(definition.kind, definition.name, definition.span, (), definition.options)
 
 

@@ -255,14 +255,17 @@ class ValueEvaluator(BodyEvaluator):
         x = value.span.text.removeprefix("linear(").split(",")[0]
         return f"linear({x}, {width})" if x.isidentifier() else ""
 
-    def operand_value(self, node: syntax.Expression) -> model.Value | None:
-        """The value that a form such as `linear` works on."""
+    def operand_value(self, node: syntax.Expression, help: str = "") -> model.Value | None:
+        """The value that a form such as `linear` works on; `help` is what to do about another."""
         term = self.evaluate(node)
         if isinstance(term, Unknown):
             return None
         if not isinstance(term, Scalar) or term.width is None or term.truth:
             self.report.error(
-                "N0204", f"a value of the graph is needed here, not {describe(term)}", node.span
+                "N0204",
+                f"a value of the graph is needed here, not {describe(term)}",
+                node.span,
+                help=help,
             )
             return None
         if not self.within_bounds(node.span, term.expression):

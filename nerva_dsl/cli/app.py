@@ -142,6 +142,18 @@ def fmt(
         raise typer.Exit(1)
 
 
+@command("nervac lsp        # started by an editor, not by hand")
+def lsp() -> None:
+    """Serve an editor: what is wrong as one types, and what names mean.
+
+    Speaks the Language Server Protocol over standard input and output: diagnostics, hover,
+    completion, go to definition, formatting.
+    """
+    from nerva_dsl.cli.lsp import run_server
+
+    run_server()
+
+
 @command(
     "nervac compile models/digits.nerva -o build",
     "nervac compile models/cifar10.nerva -D density=0.05",

@@ -1,6 +1,7 @@
 """Scalar expressions: nodes, text, symbolic derivative, simplification, evaluation."""
 
 from nerva_dsl.scalar.nodes import (
+    MAX_FACTORS,
     OPERATORS,
     Apply,
     Expr,
@@ -9,6 +10,7 @@ from nerva_dsl.scalar.nodes import (
     Var,
     apply,
     is_truth,
+    once_stated,
     rebuild,
     substitute,
     variables,
@@ -17,6 +19,7 @@ from nerva_dsl.scalar.nodes import (
 )
 
 __all__ = [
+    "MAX_FACTORS",
     "OPERATORS",
     "Apply",
     "Expr",
@@ -25,6 +28,7 @@ __all__ = [
     "Var",
     "apply",
     "is_truth",
+    "once_stated",
     "rebuild",
     "substitute",
     "variables",

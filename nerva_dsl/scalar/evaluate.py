@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import erf
 
-from nerva_dsl.scalar.nodes import Apply, Expr, Number, Var, walk
+from nerva_dsl.scalar.nodes import MAX_FACTORS, Apply, Expr, Number, Var, walk
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "add": np.add,
@@ -92,9 +92,11 @@ def _product(
     operands: Mapping[str, Any],
     dtype: type[np.floating[Any]],
 ) -> Any:
-    place, last = bounds
-    result = dtype(1)
-    while place <= last and result != 0:
-        result = result * evaluate(factor, {**operands, index: place}, dtype)
-        place = place + 1
+    first, last = bounds
+    result, k = dtype(1), 0
+    while k <= last - first and result != 0:
+        if k == MAX_FACTORS:
+            return dtype(np.nan)
+        result = result * evaluate(factor, {**operands, index: first + k}, dtype)
+        k += 1
     return result

@@ -19,7 +19,7 @@ Some variables are supplied by whatever evaluates the expression rather than by 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 
@@ -82,6 +82,9 @@ class Operator:
     truth: bool = False
 
 
+MAX_FACTORS = 1_000_000
+"""Of a `product`: what is multiplied before every step has an end."""
+
 OPERATORS: Mapping[str, Operator] = {
     "add": Operator(2, "+"),
     "sub": Operator(2, "-"),
@@ -116,7 +119,8 @@ OPERATORS: Mapping[str, Operator] = {
     "tanh": Operator(1),
     "erf": Operator(1),
     # product(i, first, last, factor): of the factor for i = first, first + 1, … up to last; once it
-    # is 0 it stays 0. The first argument is a variable, which the factor alone sees. In schedules.
+    # is 0 it stays 0, and with more than MAX_FACTORS it is NaN. The first argument is a variable,
+    # which the factor alone sees. In schedules.
     "product": Operator(4),
 }
 
@@ -181,14 +185,41 @@ def rebuild(
     return done[id(expression)]
 
 
-def without_stated(expression: Expr) -> Expr:
-    """The same value without what only its derivative needs: each `stated` by its value."""
-    return rebuild(
-        expression,
-        lambda node: (
-            node.arguments[0] if isinstance(node, Apply) and node.operator == "stated" else node
-        ),
-    )
+def without_stated(expression: Expr, of: Collection[str] | None = None) -> Expr:
+    """The same value without what only its derivative needs: each `stated` by its value.
+
+    Args:
+        expression: any.
+        of: only those that depend on no variables but these; None for all.
+    """
+
+    def rule(node: Expr) -> Expr:
+        if not (isinstance(node, Apply) and node.operator == "stated"):
+            return node
+        plain = of is None or all(name in of for name in variables(node))
+        return node.arguments[0] if plain else node
+
+    return rebuild(expression, rule)
+
+
+def once_stated(expression: Expr) -> Expr:
+    """The same value and derivatives, where a `stated` holds others in its argument alone.
+
+    The derivative by what the argument depends on goes through the argument, so that inside the
+    value and the slope nobody asks for it; kept there, its text would grow fourfold with every
+    function around another.
+    """
+
+    def rule(node: Expr) -> Expr:
+        if not (isinstance(node, Apply) and node.operator == "stated"):
+            return node
+        value, argument, slope = node.arguments
+        plain = without_stated(value, variables(argument)), without_stated(slope)
+        if plain == (value, slope):
+            return node
+        return Apply("stated", (plain[0], argument, plain[1]))
+
+    return rebuild(expression, rule)
 
 
 def substitute(expression: Expr, replacements: Mapping[str, Expr]) -> Expr:

@@ -241,7 +241,7 @@ int nerva_index(nerva_model *model, int parameter)
     return 0;
 }
 
-enum { INPUT_NOT_FINITE = 1, LOSS_NOT_FINITE = 2, OUT_OF_MEMORY = 3 };
+enum { INPUT_NOT_FINITE = 1, LOSS_NOT_FINITE = 2, OUT_OF_MEMORY = 3, RATE_NOT_FINITE = 4 };
 
 /* What the threads of a call share. */
 typedef struct {
@@ -1321,21 +1321,26 @@ double nerva_learning_rate(double epoch, double epochs, double step)
     return 0.05 * pow(0.1, (20.0 <= epoch ? 1.0 : 0.0) + (26.0 <= epoch ? 1.0 : 0.0));
 }
 
-/* The learning rate and number of the step after `steps` steps. */
+/* The learning rate of the step after `steps` steps. */
+static real learning_rate(const nerva_job *job, int64_t steps)
+{
+    if (!isnan(job->learning_rate))
+        return (real)job->learning_rate;
+    return (real)nerva_learning_rate((double)job->epoch, (double)job->epochs, (double)(steps + 1));
+}
+
+/* Go on to the step after `steps` steps. */
 static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64_t steps)
 {
     report->step = steps;
     run->step = (real)(steps + 1);
     run->steps_done = steps;
-    run->lr = (real)job->learning_rate;
-    if (isnan(job->learning_rate))
-        run->lr = (real)nerva_learning_rate((double)job->epoch, (double)job->epochs,
-                                            (double)(steps + 1));
+    (void)job;
 }
 
 static Run begin(const nerva_job *job, nerva_report *report)
 {
-    Run run = { .layer = -1, .seed = job->seed };
+    Run run = { .layer = -1, .seed = job->seed, .lr = learning_rate(job, job->step) };
     set_step(&run, job, report, job->step);
     return run;
 }
@@ -1393,8 +1398,8 @@ static unsigned long enter(Run *run)
     return flush_subnormals();
 }
 
-/* Add a batch's loss to the report; one thread does. A loss that is not finite is an error, and then
- * nothing is updated. */
+/* Add a batch's loss to the report; one thread does. A loss or a learning rate that is not finite is
+ * an error, and then nothing is updated. */
 static void judge(const nerva_model *model, Run *run, nerva_report *report, int count)
 {
     const double sums[] = { total(model->arena + 26944, count), total(model->arena + 26976, count) };
@@ -1402,6 +1407,8 @@ static void judge(const nerva_model *model, Run *run, nerva_report *report, int 
         run->error = LOSS_NOT_FINITE;
         run->layer = find_layer(model->arena);
     }
+    if (!run->error && !isfinite(run->lr))
+        run->error = RATE_NOT_FINITE;
     for (int i = 0; i < 2 && !run->error; i++)
         report->totals[i] += sums[i];
 }
