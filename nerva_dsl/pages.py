@@ -1,8 +1,8 @@
 """The page of every message's code: what it means, with a wrong and a right example.
 
-The pages are Markdown, `explanations/CODE.md`. Blocks marked `nerva wrong` and `nerva right` are the
-examples, each followed by the files that it imports, `nerva NAME`. They show the lines that matter;
-`whole` marks those that are a whole file.
+The pages are Markdown, `explanations/CODE.md`. Blocks marked `nerva wrong` and `nerva right` are
+the examples, each followed by the files that it imports, `nerva NAME`. They show the lines that
+matter; `whole` marks those that are a whole file.
 """
 
 from __future__ import annotations

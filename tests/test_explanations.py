@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse
+from typer.testing import CliRunner
 
 from nerva_dsl.check import check
+from nerva_dsl.cli.app import app
 from nerva_dsl.errors import CODES, DiagnosticError
 from nerva_dsl.lower import lower
 from nerva_dsl.pages import known_code, page
@@ -17,7 +19,11 @@ FOLDER = Path(__file__).parents[1] / "nerva_dsl" / "explanations"
 BLOCK = re.compile(r"^```nerva ([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # What an example leaves out, in the order in which it is written.
-BEFORE = {"model": "model example", "input": "input x : float32[8]", "target": "target t : class[3]"}
+BEFORE = {
+    "model": "model example",
+    "input": "input x : float32[8]",
+    "target": "target t : class[3]",
+}
 AFTER = {"output": "output = y", "loss =": "loss = softmax_cross_entropy(y, t)"}
 
 
@@ -99,3 +105,16 @@ def test_a_code_may_be_written_in_several_ways(text):
 @pytest.mark.parametrize("text", ["", "N", "N9999", "relu", "N02030"])
 def test_what_is_no_code(text):
     assert known_code(text) == ""
+
+
+def test_the_command_prints_a_page():
+    done = CliRunner().invoke(app, ["explain", "--code", "n0203"])
+    assert done.exit_code == 0
+    assert done.output == page("N0203")
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["model.nerva", "--code", "N0203"], ["--code", "N9999"]], ids=str
+)
+def test_what_the_command_line_has_wrong(words):
+    assert CliRunner().invoke(app, ["explain", *words]).exit_code == 2
