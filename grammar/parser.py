@@ -6,13 +6,13 @@ text → tokens → layout.split → each piece through Lark's LALR tables → b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from lark import Lark, Transformer
+from lark import Lark, Transformer, UnexpectedToken
 
 from nerva_dsl import syntax
 from nerva_dsl.errors import Diagnostic, DiagnosticError
@@ -157,6 +157,22 @@ def _allowed(piece: Piece, wrong: Lexeme | None) -> Set[str]:
     return state.accepts()  # type: ignore[no-untyped-call, no-any-return]
 
 
+def expected_at(start: str, before: Iterable[Lexeme]) -> frozenset[str]:
+    """The terminals that can follow some tokens; none if those are wrong already.
+
+    Args:
+        start: the start rule.
+        before: the tokens, from the beginning of a piece.
+    """
+    state = _lark().parse_interactive(start=start)
+    try:
+        for token in before:
+            state.feed_token(token)
+    except UnexpectedToken:
+        return frozenset()
+    return frozenset(state.accepts())  # type: ignore[no-untyped-call]
+
+
 def automaton(start: str, builder: Transformer[Lexeme, Any]) -> Automaton:
     """A parser from one start rule of the grammar.
 
@@ -220,12 +236,21 @@ def lexemes(source: Source) -> list[Lexeme]:
 
 def comments(source: Source) -> list[Lexeme]:
     """The comments of a source, which `lexemes` leaves out."""
-    scanner, _, _ = _scanner()
-    return [
-        Lexeme.of("COMMENT", match.group(), Span(source, *match.span()))
-        for match in scanner.finditer(source.text)
-        if match.lastgroup == "COMMENT"
-    ]
+    return [lexeme for lexeme in whole(source) if lexeme.type == "COMMENT"]
+
+
+def whole(source: Source) -> Iterator[Lexeme]:
+    """The tokens of a source with blanks and comments: all of its text."""
+    scanner, words, _ = _scanner()
+    for match in scanner.finditer(source.text):
+        kind, text = str(match.lastgroup), match.group()
+        kind = words.get(text, kind) if kind == "NAME" else kind
+        yield Lexeme.of(kind, text, Span(source, *match.span()))
+
+
+def terminals() -> dict[str, str]:
+    """The regular expression of every terminal of the grammar."""
+    return {terminal.name: terminal.pattern.to_regexp() for terminal in _lark().terminals}
 
 
 @cache

@@ -20,10 +20,12 @@ NERVAC = [sys.executable, "-c", "from nerva_dsl.cli import main; main()"]
 COMMANDS = [
     "check",
     "fmt",
+    "lsp",
     "compile",
     "train",
     "evaluate",
     "predict",
+    "data",
     "ir",
     "explain",
     "doctor",

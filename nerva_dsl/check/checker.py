@@ -20,6 +20,7 @@ from nerva_dsl.check.metrics import LABELLED, check_accuracy, check_metric, clas
 from nerva_dsl.check.overrides import Overrides
 from nerva_dsl.check.prelude import new_scope
 from nerva_dsl.check.ranges import check_ranges
+from nerva_dsl.check.reading import Reader, read_source
 from nerva_dsl.check.regrowing import RegrowChoice, check_regrow, resolve_regrow
 from nerva_dsl.check.report import Report, suggest
 from nerva_dsl.check.resolve import Resolved, resolve
@@ -54,12 +55,18 @@ class Checked:
 class Checker:
     """Checks one file."""
 
-    def __init__(self, file: syntax.File, overrides: Mapping[str, object], report: Report) -> None:
+    def __init__(
+        self,
+        file: syntax.File,
+        overrides: Mapping[str, object],
+        report: Report,
+        read: Reader = read_source,
+    ) -> None:
         self.file = file
         self.report = report
         report.file(file.source)
         self.scope = new_scope()
-        self.imports = Imports(file.source)
+        self.imports = Imports(file.source, read)
         self.scope.coming.update(_names(file))
         self.graph = Graph(Path(file.source.name).parent)
         self.constants = ConstantEvaluator(report, self.scope)

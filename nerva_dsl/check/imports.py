@@ -15,7 +15,7 @@ from nerva_dsl.check.bodies import ConstantEvaluator
 from nerva_dsl.check.definitions import article, define
 from nerva_dsl.check.environment import Defined, Scope
 from nerva_dsl.check.prelude import new_scope, prelude
-from nerva_dsl.check.reading import read_source
+from nerva_dsl.check.reading import Reader, read_source
 from nerva_dsl.check.report import Report
 from nerva_dsl.check.terms import UNKNOWN, Symbol
 from nerva_dsl.errors import DiagnosticError, Note
@@ -41,12 +41,14 @@ class Imports:
 
     Args:
         main: the file.
+        read: reads the files that it imports.
 
     Attributes:
         found: every `import` whose file could be read.
     """
 
-    def __init__(self, main: Source) -> None:
+    def __init__(self, main: Source, read: Reader = read_source) -> None:
+        self._read_source = read
         self.found: list[Imported] = []
         self._scopes: dict[str, Scope] = {}
         self._sources: dict[str, Source] = {}
@@ -85,7 +87,7 @@ class Imports:
         scope = self._scopes[identity] = new_scope()
         inner = Report()
         try:
-            source = read_source(path)
+            source = self._read_source(path)
         except DiagnosticError as error:
             scope.incomplete = True
             for problem in error.diagnostics:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from nerva_dsl.errors import Diagnostic, DiagnosticError
 from nerva_dsl.source import Source, Span
+
+Reader = Callable[[Path], Source]
+"""Reads a file; as `read_source`."""
 
 
 def read_source(path: Path) -> Source:

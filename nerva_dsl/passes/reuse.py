@@ -44,8 +44,8 @@ def _read_results(graph: Graph) -> Graph:
             continue
         (v,), y = forward.inputs, forward.result
         others = readers[v.name] - {position}
-        if v.name in kept or v.type != y.type or not others:
-            continue
+        if v.name in kept or v.type != y.type or not others or min(others) < position:
+            continue  # what comes before y cannot read it
         rewritten = {place: _in_terms_of(operations[place], v, forward) for place in others}
         if None not in rewritten.values():
             for place, reader in rewritten.items():

@@ -1,0 +1,1 @@
+"""What editors and pages need: highlighting, and a language server."""
