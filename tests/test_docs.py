@@ -13,19 +13,24 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
 
-from nerva_dsl.check import check, check_source
+from nerva_dsl.check import attempt, check, check_source
 from nerva_dsl.check.initialisers import OPTIONS
 from nerva_dsl.check.prelude import prelude
 from nerva_dsl.check.regrowing import KEYS
 from nerva_dsl.check.values import SETTINGS
 from nerva_dsl.cli.app import app
 from nerva_dsl.driver import compile_model, explain
+from nerva_dsl.grammar.automaton import Automaton
 from nerva_dsl.grammar.formatter import format_source
+from nerva_dsl.grammar.layout import Block, split
+from nerva_dsl.grammar.parser import _lark, lexemes, parse
 from nerva_dsl.passes import pipeline
 from nerva_dsl.runtime.spec import ModelSpec
 from nerva_dsl.source import Source
@@ -91,6 +96,83 @@ def test_models_are_correct(page, number, text):
 @pytest.mark.parametrize(("page", "number", "text"), MODELS + FRAGMENTS)
 def test_models_and_fragments_are_formatted(page, number, text):
     assert format_source(Source(f"{page}.{number}.nerva", text)) == text
+
+
+AROUND = {
+    "model": "model fragment",
+    "input": "input x : float32[384]",
+    "target": "target t : class[10]",
+    "h": "h = linear(x, 384, density = 0.5)",
+    "y": "y = linear(h, 10)",
+    "output": "output = y",
+    "loss": "loss = softmax_cross_entropy(y, t)",
+}
+"""What a fragment may leave out, by what it would say itself: the parts of a model, in order."""
+
+
+def _defined(statement):
+    """What a statement is, in the words of `AROUND`."""
+    name = getattr(statement, "name", None)
+    kind = getattr(statement, "kind", "")
+    return kind if kind in AROUND or name is None else name.text
+
+
+def _whole(text):
+    """A fragment in a model: declarations before it, and what is missing behind it."""
+    own = {_defined(statement) for statement in parse(Source("fragment", text)).statements}
+    missing = [name for name in AROUND if name not in own]
+    # What reads an input or a value of the fragment comes behind it.
+    later = {"output", "loss"} | ({"h", "y"} if own & {"input", "h"} else set())
+    before = [AROUND[name] for name in missing if name not in later]
+    after = [AROUND[name] for name in missing if name in later]
+    return "\n".join([*before, text, *after])
+
+
+@pytest.mark.parametrize(("page", "number", "text"), FRAGMENTS)
+def test_fragments_are_correct_in_a_model(page, number, text):
+    """In the folder of the models, where the libraries are; regrow may not compile yet."""
+    attempted = attempt(Source(str(ROOT / "models" / "fragment.nerva"), _whole(text)))
+    errors = [each for each in attempted.diagnostics if each.severity == "error"]
+    assert not errors, "\n".join(error.render() for error in errors)
+
+
+def test_every_construct_of_the_grammar_is_in_the_language_page():
+    """Each alternative of each rule, but those that pass on their only part."""
+    seen = set()
+
+    def noting(rule, build):
+        def build_and_note(parts):
+            seen.add(rule)
+            return build(parts)
+
+        return build_and_note
+
+    @cache
+    def automaton(start):
+        tables = _lark().parse_interactive(start=start).parser_state.parse_conf
+        callbacks = {rule: noting(rule, build) for rule, build in tables.callbacks.items()}
+        return Automaton(SimpleNamespace(
+            start_state=tables.start_state, end_state=tables.end_state,
+            states=tables.states, callbacks=callbacks,
+        ))  # fmt: skip
+
+    kinds = ("nerva", "nerva-as-written", "nerva-fragment")
+    for page, number, text in (block for kind in kinds for block in _blocks(kind)):
+        if page != "docs/language.md":
+            continue
+        for part in split(lexemes(Source(f"{number}.nerva", text))):
+            pieces = [part.header, *part.lines] if isinstance(part, Block) else [part]
+            for piece in pieces:
+                automaton(piece.start).parse(piece.tokens)
+    wanted = {
+        rule
+        for rule in _lark().rules
+        if rule.origin.name != "stray"
+        and not rule.origin.name.startswith("$")
+        and not (len(rule.expansion) == 1 and rule.options.expand1 and rule.alias is None)
+    }
+    assert len(wanted) > 80
+    assert not [str(rule) for rule in wanted - seen]
 
 
 def test_the_readmes_lines():
