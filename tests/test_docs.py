@@ -1,9 +1,11 @@
 """The documentation says what is so: models compile, commands exist and print what is shown.
 
 Conventions of the pages: a ```nerva block is a whole file, ```nerva-fragment are lines of one, both
-as `nervac fmt` has them; ```nerva-as-written is a whole file in another layout. In a ```console
-block lines after `$ ` are commands. What `check`, `ir` and `explain` print after theirs is
-compared; a line `…` stands for any lines. The ```python blocks of a page are one program.
+as `nervac fmt` has them; ```nerva-as-written is a whole file in another layout, ```nerva-wrong one
+with errors. In a ```console block lines after `$ ` are commands. What `check`, `ir` and `explain`
+print after theirs is compared; a line `…` stands for any lines. A file of a command is the model of
+that name above it on the page, or one of the repository. The ```python blocks of a page are one
+program.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from types import SimpleNamespace
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from nerva_dsl.check import attempt, check, check_source
 from nerva_dsl.check.initialisers import OPTIONS
@@ -36,7 +39,7 @@ from nerva_dsl.runtime.spec import ModelSpec
 from nerva_dsl.source import Source
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 FENCE = re.compile(r"^```([\w-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TRAIN = (
@@ -198,7 +201,11 @@ def test_commands_exist(page, command):
 
 @pytest.mark.parametrize(
     ("page", "command", "output"),
-    [each for each in _commands() if each[2].strip() and each[1].split()[0] in SHOWN],
+    [
+        each
+        for each in _commands()
+        if each[2].strip() and each[1].split()[0] in SHOWN and (ROOT / each[1].split()[1]).exists()
+    ],
 )
 def test_commands_print_what_is_shown(page, command, output):
     done = subprocess.run(
@@ -211,6 +218,22 @@ def test_commands_print_what_is_shown(page, command, output):
     )
     said, shown = _lines(done.stdout + done.stderr), _lines(output)
     assert _agree(shown, said), "\n".join(["it prints", *said, "", "the page shows", *shown])
+
+
+@pytest.mark.parametrize("page", [page for page, text in TEXTS.items() if "$ nervac" in text])
+def test_commands_on_models_of_the_page(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for kind, content in FENCE.findall(TEXTS[page]):
+        if kind in ("nerva", "nerva-wrong"):
+            name = re.search(r"^model (\w+)", content, re.MULTILINE)[1]
+            (tmp_path / f"{name}.nerva").write_text(content, encoding="utf-8")
+        for part in re.split(r"^\$ nervac ", content, flags=re.MULTILINE)[1:]:
+            line, _, output = part.partition("\n")
+            command = shlex.split(line)
+            file = next((word for word in command if word.endswith(".nerva")), "")
+            if command[0] in SHOWN and output.strip() and (tmp_path / file).is_file():
+                done = CliRunner().invoke(app, command)
+                assert _agree(_lines(output), _lines(done.output)), done.output
 
 
 def _lines(text):
@@ -228,7 +251,7 @@ def _agree(shown, said):
     return said[:1] == [first] and _agree(rest, said[1:])
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+@pytest.mark.parametrize("page", sorted({page for page, _, _ in _blocks("python")}))
 def test_python_examples_run(page, tmp_path):
     (tmp_path / "models").symlink_to(ROOT / "models")
     code = "\n".join(text for where, _, text in _blocks("python") if where == page)
