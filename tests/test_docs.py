@@ -146,7 +146,7 @@ def _agree(shown, said):
     return said[:1] == [first] and _agree(rest, said[1:])
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md", "docs/dynamic-sparsity.md"])
 def test_python_examples_run(page, tmp_path):
     (tmp_path / "models").symlink_to(ROOT / "models")
     code = "\n".join(text for where, _, text in _blocks("python") if where == page)
