@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from lark import Token
 
+from nerva_dsl.record import record
 from nerva_dsl.source import Span
 
 MAX_NESTING = 256
@@ -29,6 +30,9 @@ CONTINUES = OPERATORS | kinds("EQUALS COMMA THEN ELSE")
 
 _BLOCK_LINES = {"TRAIN": "setting", "REGROW": "setting", "OPTIMIZER": "update", "LAYER": "step"}
 """First word of a block, and the start rule of its lines."""
+
+_NOTABLE = kinds("NEWLINE SEMICOLON LBRACE RBRACE LPAR RPAR LSQB RSQB")
+"""What ends a statement, or may keep it open."""
 
 OPENING = {"LPAR": "RPAR", "LSQB": "RSQB"}
 CLOSING = frozenset(OPENING.values())
@@ -56,7 +60,7 @@ class Lexeme(Token):
         return lexeme
 
 
-@dataclass(frozen=True)
+@record
 class Piece:
     """The tokens of one statement, header or line.
 
@@ -155,8 +159,14 @@ class _Reader:
         open_brackets: list[str] = []
         too_deep: Lexeme | None = None
         misplaced: Lexeme | None = None
-        while (token := self._peek()) is not None:
+        everything = self._tokens
+        while self._at < len(everything):
+            token = everything[self._at]
             kind = token.type
+            if kind not in _NOTABLE:
+                self._at += 1
+                tokens.append(token)
+                continue
             if kind == "NEWLINE":
                 while self._kind() == "NEWLINE":
                     self._at += 1

@@ -226,13 +226,12 @@ def lexemes(source: Source) -> list[Lexeme]:
     a token that does not know its source.
     """
     scanner, words, ignored = _scanner()
-    lexemes: list[Lexeme] = []
-    for match in scanner.finditer(source.text):
-        kind, text = match.lastgroup, match.group()
-        if kind not in ignored:
-            kind = words.get(text, kind) if kind == "NAME" else kind
-            lexemes.append(Lexeme.of(str(kind), text, Span(source, *match.span())))
-    return lexemes
+    of = Lexeme.of
+    return [
+        of(words.get(text, "NAME") if kind == "NAME" else kind, text, Span(source, *match.span()))
+        for match in scanner.finditer(source.text)
+        if (kind := str(match.lastgroup)) not in ignored and (text := match.group())
+    ]
 
 
 def comments(source: Source) -> list[Lexeme]:

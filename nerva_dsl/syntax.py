@@ -7,13 +7,13 @@ a call means is the checker's to say. Nodes are frozen and say nothing that the 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
+from nerva_dsl.record import record
 from nerva_dsl.source import Source, Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Name:
     """A name, where it is defined or where it is used."""
 
@@ -21,7 +21,7 @@ class Name:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NumberLiteral:
     """A number as written; an integer if its text is all digits."""
 
@@ -29,7 +29,7 @@ class NumberLiteral:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TextLiteral:
     """A string, without its quotes."""
 
@@ -37,7 +37,7 @@ class TextLiteral:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Truth:
     """`true` or `false`."""
 
@@ -45,7 +45,7 @@ class Truth:
     value: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ListLiteral:
     """`[a, b, …]`."""
 
@@ -53,7 +53,7 @@ class ListLiteral:
     items: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unary:
     """`-x` or `not x`."""
 
@@ -62,7 +62,7 @@ class Unary:
     operand: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Binary:
     """`x + y` and the other infix operators, comparisons and `and`, `or` included."""
 
@@ -72,7 +72,7 @@ class Binary:
     right: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Conditional:
     """`if condition then chosen else otherwise`."""
 
@@ -82,7 +82,7 @@ class Conditional:
     otherwise: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Range:
     """`i in first .. last`, an argument of `product`."""
 
@@ -92,7 +92,7 @@ class Range:
     last: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Argument:
     """One argument of a call, by position if it has no name."""
 
@@ -101,7 +101,7 @@ class Argument:
     value: Expression | Range
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """`name(arguments)`."""
 
@@ -115,7 +115,7 @@ Expression = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelName:
     """`model NAME`."""
 
@@ -123,7 +123,7 @@ class ModelName:
     name: Name
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Constant:
     """`param NAME = value` or `let NAME = value`."""
 
@@ -133,7 +133,7 @@ class Constant:
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Type:
     """`uint8[3072]`."""
 
@@ -142,7 +142,7 @@ class Type:
     size: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Declaration:
     """`input NAME : type` or `target NAME : type`."""
 
@@ -152,7 +152,7 @@ class Declaration:
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Binding:
     """`NAME = value`: a value of the graph, or an assignment in a block."""
 
@@ -161,7 +161,7 @@ class Binding:
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Role:
     """`sparsity = …`, `output = …` or `loss = …`."""
 
@@ -171,7 +171,7 @@ class Role:
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Metric:
     """`metric NAME = value`."""
 
@@ -180,7 +180,7 @@ class Metric:
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Import:
     """`import "path"`."""
 
@@ -188,7 +188,7 @@ class Import:
     path: TextLiteral
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Option:
     """An option of a definition: after the `;` of its signature.
 
@@ -202,7 +202,7 @@ class Option:
     learn: Span | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Signature:
     """`(inputs; options)`: what the compiler supplies, and what the user may give."""
 
@@ -211,7 +211,7 @@ class Signature:
     options: tuple[Option, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Definition:
     """A `function`, `loss` or `schedule`: a name, a signature and one expression.
 
@@ -227,7 +227,7 @@ class Definition:
     derivative: Expression | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class State:
     """`state NAME = value` in an optimizer."""
 
@@ -236,7 +236,7 @@ class State:
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Return:
     """`return value` in a layer."""
 
@@ -244,7 +244,7 @@ class Return:
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BlockDefinition:
     """An `optimizer` or a `layer`: a name, a signature and lines in braces."""
 
@@ -255,7 +255,7 @@ class BlockDefinition:
     lines: tuple[Binding | State | Return | Broken, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settings:
     """`train { key = value … }` or `regrow { … }`."""
 
@@ -265,7 +265,7 @@ class Settings:
     lines: tuple[Binding | Broken, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Broken:
     """A statement with a syntax error: what can still be said of it.
 
@@ -296,7 +296,7 @@ Statement = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class File:
     """A whole file."""
 

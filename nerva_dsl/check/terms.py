@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
 
+from nerva_dsl.record import record
 from nerva_dsl.scalar import Apply, Expr, is_truth, walk
 from nerva_dsl.source import Span
 
@@ -22,7 +22,7 @@ class Unknown(Enum):
 UNKNOWN: Final = Unknown.UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scalar:
     """A scalar expression at each feature.
 
@@ -45,7 +45,7 @@ class Scalar:
 Term = Constant | Scalar | Unknown
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Symbol:
     """What a name of the file stands for, and where it was defined."""
 

@@ -20,24 +20,26 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from nerva_dsl.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Number:
     """A real constant."""
 
     value: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Var:
     """A named operand."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Apply:
     """An operator of `OPERATORS` applied to its arguments."""
 
@@ -47,7 +49,7 @@ class Apply:
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((self.operator, self.arguments)))
+        self._hash = hash((self.operator, self.arguments))  # type: ignore[misc]
 
     def __hash__(self) -> int:
         return self._hash
@@ -67,7 +69,7 @@ class Apply:
 Expr = Number | Var | Apply
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Operator:
     """What is known of an operator whatever evaluates it.
 
