@@ -21,7 +21,7 @@ from nerva_dsl.runtime.replacing import replacing
 __all__ = ["draw_curves", "draw_inputs"]
 
 FORMATS = ("png", "svg")
-LOOK = {"font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "svg.hashsalt": "nervac"}
+LOOK: Any = {"font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "svg.hashsalt": "nervac"}
 WIDTH, HEIGHT = 4.2, 3.2  # of a panel, in inches
 FEW = 12  # as many points and lines as can be told apart
 
