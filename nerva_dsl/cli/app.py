@@ -329,23 +329,38 @@ def ir(
     print_stage(file, after, parse_overrides(overrides), backend=backend.value, target=target)
 
 
-@command("nervac explain models/cifar10.nerva -D density=0.05")
+@command(
+    "nervac explain models/cifar10.nerva -D density=0.05",
+    "nervac explain --code N0203",
+)
 def explain(
-    file: ModelFile,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="A .nerva file.", show_default=False)
+    ] = None,
     *,
+    code: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Instead of a file: a message's code.")
+    ] = None,
     overrides: Overrides = None,
     backend: BackendOption = Backend.AUTO,
     target: TargetOption = "native",
 ) -> None:
-    """Show layers, memory, work and chosen kernels.
+    """Show layers, memory, work and chosen kernels; or what a message means.
 
     For each layer its shape, density, non-zeros, bytes, and floating-point operations per sample;
-    for each operation the kernel that computes it, and why.
+    for each operation the kernel that computes it, and why. With --code: what the message is of,
+    with an example that has it and one that is right.
     """
-    from nerva_dsl.cli.explain import explain_file
+    from nerva_dsl.cli.explain import explain_code, explain_file
+    from nerva_dsl.cli.failures import UsageError
     from nerva_dsl.cli.overrides import parse_overrides
 
-    explain_file(file, parse_overrides(overrides), backend=backend.value, target=target)
+    if (file is None) == (code is None):
+        raise UsageError("explain takes a FILE or --code")
+    if code is not None:
+        explain_code(code)
+    elif file is not None:
+        explain_file(file, parse_overrides(overrides), backend=backend.value, target=target)
 
 
 @command("nervac doctor", "nervac doctor --json")
