@@ -11,7 +11,6 @@ from pathlib import Path
 
 from nerva_dsl.check.reading import decode, reason
 from nerva_dsl.cli.failures import UsageError, describe
-from nerva_dsl.collection import paused_collection
 from nerva_dsl.errors import NervaError
 from nerva_dsl.grammar.formatter import format_source
 
@@ -34,8 +33,7 @@ def format_files(files: Sequence[Path], *, check: bool, diff: bool) -> bool:
     """
     if STANDARD_INPUT in files and len(files) > 1:
         raise UsageError("`-`, standard input, is formatted by itself")
-    with paused_collection():
-        good = [_format(file, check=check, diff=diff) for file in files]
+    good = [_format(file, check=check, diff=diff) for file in files]
     return all(good)
 
 
