@@ -138,8 +138,9 @@ def fmt(
     """
     from nerva_dsl.cli.fmt import format_files
 
-    if not format_files(files, check=check, diff=diff):
-        raise typer.Exit(1)
+    status = format_files(files, check=check, diff=diff)
+    if status:
+        raise typer.Exit(status)
 
 
 @command("nervac lsp        # started by an editor, not by hand")
@@ -223,6 +224,9 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN_DIR", help="Go on with an interrupted run.")
     ] = None,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Draw the run, and what reads the input, at its end.")
+    ] = False,
 ) -> None:
     """Train a model, and keep it in a run directory.
 
@@ -243,6 +247,7 @@ def train(
         backend=None if backend is None else backend.value,
         target=target,
         resume=resume,
+        plot=plot,
     )
     status = train_command(request)
     if status:

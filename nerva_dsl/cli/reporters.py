@@ -63,6 +63,7 @@ class End:
         loss: on the test samples; None if it was interrupted.
         accuracy: on them; None also for a model without classes.
         metrics: on them, the file's; those that are tables as lists of rows.
+        plots: the files of the pictures, if they were asked for.
     """
 
     status: str
@@ -72,6 +73,7 @@ class End:
     loss: float | None
     accuracy: float | None
     metrics: Mapping[str, Any]
+    plots: Sequence[str] = ()
 
 
 class Reporter(Protocol):
@@ -279,14 +281,15 @@ def metrics(row: Row) -> str:
 
 
 def closing(end: End) -> str:
-    """The last line: how good it is and where it is, or how to go on."""
+    """The last lines: how good it is and where it is, or how to go on; and what was drawn."""
+    plots = f"drawn: {', '.join(end.plots)}\n" if end.plots else ""
     if end.status == "interrupted":
         return (
-            f"interrupted in epoch {end.epoch + 1} of {end.epochs}; saved in {end.run}\n"
+            f"{plots}interrupted in epoch {end.epoch + 1} of {end.epochs}; saved in {end.run}\n"
             f"go on with: nervac train --resume {end.run}"
         )
     result = f"loss {end.loss:.6g}" if end.accuracy is None else f"accuracy {end.accuracy:.4f}"
     others = [
         f", {name} {value:.4g}" for name, value in end.metrics.items() if isinstance(value, float)
     ]
-    return f"test {result}{''.join(others)} after {end.epoch} epochs, in {end.run}"
+    return f"{plots}test {result}{''.join(others)} after {end.epoch} epochs, in {end.run}"
