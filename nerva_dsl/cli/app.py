@@ -145,8 +145,9 @@ def fmt(
     """
     from nerva_dsl.cli.fmt import format_files
 
-    if not format_files(files, check=check, diff=diff):
-        raise typer.Exit(1)
+    status = format_files(files, check=check, diff=diff)
+    if status:
+        raise typer.Exit(status)
 
 
 @command("nervac lsp        # started by an editor, not by hand")
