@@ -108,10 +108,11 @@ def _operation(operation: Operation) -> Iterator[str]:
             yield from ("  " + line for line in _operation(part))
         yield "}" + origin
     else:
-        yield head + _body(operation) + origin
+        yield head + body_text(operation) + origin
 
 
-def _body(operation: Operation) -> str:
+def body_text(operation: Operation) -> str:
+    """What an operation that is no group computes, without its results and places."""
     match operation:
         case Load(array=array):
             return f"load({array})"
