@@ -17,15 +17,15 @@ from nerva_dsl.runtime.failures import check_report
 from nerva_dsl.runtime.given_patterns import Pattern
 from nerva_dsl.runtime.history import AnyCallback, Callback, Callbacks, History, Row
 from nerva_dsl.runtime.parameters import (
-    Contents,
     as_user_sees,
     csr,
     initial_contents,
     known_parameter,
     replacements,
 )
-from nerva_dsl.runtime.regrowing import Rule, apply_rule, regrow_of, rewiring
-from nerva_dsl.runtime.spec import ModelSpec, ParameterSpec, RegrowSpec
+from nerva_dsl.runtime.regrowing import regrow_of, rewiring
+from nerva_dsl.runtime.rules import Rule, apply_rule
+from nerva_dsl.runtime.spec import ModelSpec, ParameterSpec
 from nerva_dsl.runtime.trainer import Trainer
 
 __all__ = ["Callback", "History", "Model", "Row"]
@@ -378,7 +378,7 @@ class Model:
             RegrowError: a weight would lose all its non-zeros.
         """
         spec = self._description
-        regrow = regrow_of(spec)
+        regrow_of(spec)
         if rule is not None and (prune is not None or grow is not None):
             raise ValueError("rule: expected a rule or prune and grow, got both")
         samples = None if X is None else arguments.batch(spec, X, t)
@@ -386,46 +386,16 @@ class Model:
             arguments.trainable(spec, len(samples))
         with self._engine.exclusive():
             if rule is not None:
-                return self._apply_rule(regrow, rule, samples)
+                moved = apply_rule(spec, self._engine, self._trainer, rule, samples)
+                if any(moved.values()):
+                    self._settle()
+                return moved
             how = rewiring(spec, prune, grow, self._trainer.amount)
             if samples is None:
                 if how.grow == "gradient":
                     raise ValueError("X: expected a batch, for gradient() grows by its gradient")
                 samples = arguments.blank(spec, 1)
             return self._trainer.rewire(samples, how)
-
-    def _apply_rule(
-        self, regrow: RegrowSpec, rule: Rule, samples: Samples | None
-    ) -> dict[str, int]:
-        """Ask a rule for all patterns; then install them."""
-        spec, engine, trainer = self._description, self._engine, self._trainer
-        stream = (trainer.seed, trainer.regrowth.regrows)
-        news: list[tuple[ParameterSpec, Contents]] = []
-        moved: dict[str, int] = {}
-        for growing in regrow.weights:
-            parameter = spec.by_name[growing.name]
-
-            def gradient(
-                first: int = 0, last: int | None = None, parameter: ParameterSpec = parameter
-            ) -> NDArray[Any]:
-                if samples is None:
-                    raise ValueError("X: expected a batch, for the rule asks for its gradient")
-                rows = parameter.shape[0]
-                begin = arguments.integer("first", first, 0, rows)
-                end = rows if last is None else arguments.integer("last", last, begin, rows)
-                report, dense = engine.dense_gradient(trainer.job(samples), parameter, begin, end)
-                check_report(spec, report, samples)
-                return dense
-
-            contents = engine.contents(parameter)
-            new, moved[growing.name] = apply_rule(spec, growing, contents, rule, gradient, stream)
-            news.append((parameter, new))
-        if any(moved.values()):
-            for parameter, new in news:
-                engine.install(parameter, new)
-            trainer.rewired(moved)
-            self._settle()
-        return moved
 
     @property
     def nnz(self) -> dict[str, int]:

@@ -114,7 +114,7 @@ def train(
     """
     generator = torch.Generator().manual_seed(seed)
     (X, t), (X_test, t_test) = (
-        (torch.from_numpy(x).float() / 255, torch.from_numpy(labels).long()) for x, labels in data
+        (torch.tensor(x).float() / 255, torch.tensor(labels).long()) for x, labels in data
     )
     layers = [Layer(shape, count, generator) for shape, count in nnz.items()]
     begin, step = time.perf_counter(), 0
