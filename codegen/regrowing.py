@@ -9,9 +9,9 @@ from nerva_dsl.codegen.plan import GrowingWeight, RegrowPlan
 from nerva_dsl.ir.program import Growing, Program
 from nerva_dsl.rewiring import GROWERS, PRUNERS
 
-VECTORS = 4
-"""Of rows whose gradients are computed together: with a few columns, sums that fill the registers
-and hide the latency of a multiply-add."""
+VECTORS = 2
+"""Of rows whose gradients are computed together: with as many columns as there are registers for
+sums, each number that is loaded is used several times, and latencies are hidden."""
 
 
 def regrow_plan(

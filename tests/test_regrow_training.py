@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 from regrowing import GROWING, compiled, contents, data, text
 
+from nerva_dsl.cli.reporters import metrics
 from nerva_dsl.errors import NervaError
 from nerva_dsl.runtime.model import Model
 from runtime_fixture.models import dense, same, state, variant
@@ -44,6 +45,13 @@ def test_every_epoch_until_a_part_of_the_training(models):
         assert history.moved[epoch] == sum(round(churn[name] * nnz[name]) for name in GROWING)
     total = {"total": net.density["total"]}
     assert [density | total for density in history.density] == [net.density] * 4
+
+
+def test_what_the_command_line_says_of_an_epoch(models):
+    rows = []
+    models["epochs"]().fit(*data(60), epochs=2, callbacks=(lambda _, row: rows.append(row),))
+    assert "moved 0  " in metrics(rows[0])
+    assert f"moved {rows[1]['moved']:,}  " in metrics(rows[1])
 
 
 def test_every_few_steps(models):

@@ -275,6 +275,8 @@ def metrics(row: Row) -> str:
         tested = ("test loss", row["val_loss"])
     numbers = (("loss", row["loss"]), ("accuracy", row["accuracy"]), tested)
     parts = [f"{title} {value:.4f}" for title, value in numbers if value is not None]
+    if row["moved"] is not None:
+        parts.append(f"moved {row['moved']:,}")
     return "  ".join([*parts, f"{row['seconds']:.3g} s/epoch"])
 
 

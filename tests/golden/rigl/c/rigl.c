@@ -984,7 +984,7 @@ static inline void philox(uint64_t seed, uint32_t purpose, uint32_t stream, uint
 enum { PRUNE_MAGNITUDE, PRUNE_SET, PRUNE_THRESHOLD };
 enum { GROW_RANDOM, GROW_GRADIENT, GROW_MOMENTUM };
 enum {
-    PANEL = 4 * LANES,      /* rows whose gradients are computed together */
+    PANEL = 2 * LANES,      /* rows whose gradients are computed together */
     SPAN = 512,               /* columns that a thread takes at a time */
     SLICE = 1 << 18,          /* positions that are looked at between two choices, or a panel's */
     DIGIT = 11                /* bits that a pass of a selection or a sort looks at */
@@ -1175,16 +1175,6 @@ static uint64_t draw(Draws *draws)
     return (uint64_t)word[1] << 32 | word[0];
 }
 
-/* Without bias: integers beyond the largest multiple of the limit are skipped. */
-static uint64_t draw_below(Draws *draws, uint64_t limit)
-{
-    const uint64_t beyond = (UINT64_MAX % limit + 1) % limit;
-    uint64_t number = draw(draws);
-    while (number > UINT64_MAX - beyond)
-        number = draw(draws);
-    return number % limit;
-}
-
 /* Of two ascending sequences, drop from the second what the first has and what it repeats. */
 static int64_t drop_known(const uint64_t *known, int64_t count, uint64_t *fresh, int64_t drawn)
 {
@@ -1205,12 +1195,18 @@ static void draw_distinct(Draws *draws, uint64_t limit, int64_t count, uint64_t 
                           uint64_t *spare)
 {
     const int passes = passes_below(limit);
+    /* Without bias: integers beyond the largest multiple of the limit are skipped. */
+    const uint64_t last = UINT64_MAX - (UINT64_MAX % limit + 1) % limit;
     int64_t done = 0;
     while (done < count) {
         uint64_t *const fresh = spare + count;
         const int64_t missing = count - done;
-        for (int64_t i = 0; i < missing; i++)
-            fresh[i] = draw_below(draws, limit);
+        for (int64_t i = 0; i < missing; i++) {
+            uint64_t one = draw(draws);
+            while (one > last)
+                one = draw(draws);
+            fresh[i] = one % limit;
+        }
         sort_numbers(fresh, spare, missing, passes);
         int64_t more = drop_known(number, done, fresh, missing);
         int64_t from = done - 1, to = done + more - 1;
@@ -1300,78 +1296,108 @@ static int64_t parts_per_slice(const Array *weight)
     return panels_per_slice(weight) * ((weight->columns + SPAN - 1) / SPAN);
 }
 
-/* sums[k][r] = Σ_c panel[c][r] · x[k, c] over the batch, for a panel of rows and 6 columns; columns
+/* sums[k][r] = Σ_c panel[c][r] · x[k, c] over the batch, for a panel of rows and 12 columns; columns
  * past the last repeat it. */
 static inline void gradient_tile(const real *panel, const real *x, int64_t left, int count,
                                  real (*sums)[PANEL])
 {
     const real *const x0 = x + (left > 0 ? 0 : left - 1) * STRIDE;
-    vector s0_0 = {0}, s0_1 = {0}, s0_2 = {0}, s0_3 = {0};
+    vector s0_0 = {0}, s0_1 = {0};
     const real *const x1 = x + (left > 1 ? 1 : left - 1) * STRIDE;
-    vector s1_0 = {0}, s1_1 = {0}, s1_2 = {0}, s1_3 = {0};
+    vector s1_0 = {0}, s1_1 = {0};
     const real *const x2 = x + (left > 2 ? 2 : left - 1) * STRIDE;
-    vector s2_0 = {0}, s2_1 = {0}, s2_2 = {0}, s2_3 = {0};
+    vector s2_0 = {0}, s2_1 = {0};
     const real *const x3 = x + (left > 3 ? 3 : left - 1) * STRIDE;
-    vector s3_0 = {0}, s3_1 = {0}, s3_2 = {0}, s3_3 = {0};
+    vector s3_0 = {0}, s3_1 = {0};
     const real *const x4 = x + (left > 4 ? 4 : left - 1) * STRIDE;
-    vector s4_0 = {0}, s4_1 = {0}, s4_2 = {0}, s4_3 = {0};
+    vector s4_0 = {0}, s4_1 = {0};
     const real *const x5 = x + (left > 5 ? 5 : left - 1) * STRIDE;
-    vector s5_0 = {0}, s5_1 = {0}, s5_2 = {0}, s5_3 = {0};
+    vector s5_0 = {0}, s5_1 = {0};
+    const real *const x6 = x + (left > 6 ? 6 : left - 1) * STRIDE;
+    vector s6_0 = {0}, s6_1 = {0};
+    const real *const x7 = x + (left > 7 ? 7 : left - 1) * STRIDE;
+    vector s7_0 = {0}, s7_1 = {0};
+    const real *const x8 = x + (left > 8 ? 8 : left - 1) * STRIDE;
+    vector s8_0 = {0}, s8_1 = {0};
+    const real *const x9 = x + (left > 9 ? 9 : left - 1) * STRIDE;
+    vector s9_0 = {0}, s9_1 = {0};
+    const real *const x10 = x + (left > 10 ? 10 : left - 1) * STRIDE;
+    vector s10_0 = {0}, s10_1 = {0};
+    const real *const x11 = x + (left > 11 ? 11 : left - 1) * STRIDE;
+    vector s11_0 = {0}, s11_1 = {0};
     for (int c = 0; c < count; c++) {
         const vector *const rows = (const vector *)(panel + c * PANEL);
         const vector r0 = rows[0];
         const vector r1 = rows[1];
-        const vector r2 = rows[2];
-        const vector r3 = rows[3];
         s0_0 += x0[c] * r0;
         s0_1 += x0[c] * r1;
-        s0_2 += x0[c] * r2;
-        s0_3 += x0[c] * r3;
         s1_0 += x1[c] * r0;
         s1_1 += x1[c] * r1;
-        s1_2 += x1[c] * r2;
-        s1_3 += x1[c] * r3;
         s2_0 += x2[c] * r0;
         s2_1 += x2[c] * r1;
-        s2_2 += x2[c] * r2;
-        s2_3 += x2[c] * r3;
         s3_0 += x3[c] * r0;
         s3_1 += x3[c] * r1;
-        s3_2 += x3[c] * r2;
-        s3_3 += x3[c] * r3;
         s4_0 += x4[c] * r0;
         s4_1 += x4[c] * r1;
-        s4_2 += x4[c] * r2;
-        s4_3 += x4[c] * r3;
         s5_0 += x5[c] * r0;
         s5_1 += x5[c] * r1;
-        s5_2 += x5[c] * r2;
-        s5_3 += x5[c] * r3;
+        s6_0 += x6[c] * r0;
+        s6_1 += x6[c] * r1;
+        s7_0 += x7[c] * r0;
+        s7_1 += x7[c] * r1;
+        s8_0 += x8[c] * r0;
+        s8_1 += x8[c] * r1;
+        s9_0 += x9[c] * r0;
+        s9_1 += x9[c] * r1;
+        s10_0 += x10[c] * r0;
+        s10_1 += x10[c] * r1;
+        s11_0 += x11[c] * r0;
+        s11_1 += x11[c] * r1;
     }
     ((vector *)sums[0])[0] = s0_0;
     ((vector *)sums[0])[1] = s0_1;
-    ((vector *)sums[0])[2] = s0_2;
-    ((vector *)sums[0])[3] = s0_3;
     ((vector *)sums[1])[0] = s1_0;
     ((vector *)sums[1])[1] = s1_1;
-    ((vector *)sums[1])[2] = s1_2;
-    ((vector *)sums[1])[3] = s1_3;
     ((vector *)sums[2])[0] = s2_0;
     ((vector *)sums[2])[1] = s2_1;
-    ((vector *)sums[2])[2] = s2_2;
-    ((vector *)sums[2])[3] = s2_3;
     ((vector *)sums[3])[0] = s3_0;
     ((vector *)sums[3])[1] = s3_1;
-    ((vector *)sums[3])[2] = s3_2;
-    ((vector *)sums[3])[3] = s3_3;
     ((vector *)sums[4])[0] = s4_0;
     ((vector *)sums[4])[1] = s4_1;
-    ((vector *)sums[4])[2] = s4_2;
-    ((vector *)sums[4])[3] = s4_3;
     ((vector *)sums[5])[0] = s5_0;
     ((vector *)sums[5])[1] = s5_1;
-    ((vector *)sums[5])[2] = s5_2;
-    ((vector *)sums[5])[3] = s5_3;
+    ((vector *)sums[6])[0] = s6_0;
+    ((vector *)sums[6])[1] = s6_1;
+    ((vector *)sums[7])[0] = s7_0;
+    ((vector *)sums[7])[1] = s7_1;
+    ((vector *)sums[8])[0] = s8_0;
+    ((vector *)sums[8])[1] = s8_1;
+    ((vector *)sums[9])[0] = s9_0;
+    ((vector *)sums[9])[1] = s9_1;
+    ((vector *)sums[10])[0] = s10_0;
+    ((vector *)sums[10])[1] = s10_1;
+    ((vector *)sums[11])[0] = s11_0;
+    ((vector *)sums[11])[1] = s11_1;
+}
+
+/* Whether a number's absolute value is larger, or it is NaN. */
+static inline int is_larger(real number, real least)
+{
+    return !((number <= least) & (-number <= least));
+}
+
+/* The same of any number of a panel, by vectors. */
+static inline int any_larger(const real *sums, real least)
+{
+    const vector *const lanes = (const vector *)sums;
+    const vector bound = (vector){0} + least;
+    __typeof__(bound <= bound) smaller = (lanes[0] <= bound) & (-lanes[0] <= bound);
+    smaller &= (lanes[1] <= bound) & (-lanes[1] <= bound);
+    int64_t words[VECTOR_BYTES / sizeof(int64_t)], all = -1;
+    memcpy(words, &smaller, sizeof words);
+    for (size_t i = 0; i < VECTOR_BYTES / sizeof(int64_t); i++)
+        all &= words[i];
+    return all != -1;
 }
 
 /* A panel of rows of dz, turned: the numbers of a sample lie together. */
@@ -1387,7 +1413,7 @@ static void turn_panel(const Array *weight, const real *dz, int64_t top, int cou
 static void search(Growth *growth, const Array *weight, const real *panel, const real *x,
                    int64_t top, int64_t left, int64_t part, int count)
 {
-    enum { WIDTH = 6 };
+    enum { WIDTH = 12 };
     const int64_t rows = weight->rows - top < PANEL ? weight->rows - top : PANEL;
     const int64_t right = left + SPAN < weight->columns ? left + SPAN : weight->columns;
     if (growth->dense && (top >= growth->last_row || top + rows <= growth->first_row))
@@ -1414,15 +1440,14 @@ static void search(Growth *growth, const Array *weight, const real *panel, const
                             sums[k][r];
             continue;
         }
-        int any = 0;
-        for (int k = 0; k < width; k++)
-            for (int r = 0; r < PANEL; r++)
-                any |= !(sums[k][r] <= least && -sums[k][r] <= least);
-        for (int k = 0; any && k < width; k++)
-            for (int64_t r = 0; r < rows; r++) {
+        for (int k = 0; k < width; k++) {
+            const int64_t some = any_larger(sums[k], least) ? rows : 0;
+            for (int64_t r = 0; r < some; r++) {
+                if (!is_larger(sums[k][r], least))
+                    continue;
                 const uint64_t key = key_of(sums[k][r]);
                 if (growth->held == growth->removed && key <= growth->least)
-                    continue;
+                    continue;     /* it is NaN */
                 const int64_t end = weight->row_start[top + r + 1];
                 while (next[r] < end && weight->column[next[r]] < column + k)
                     next[r]++;
@@ -1432,6 +1457,7 @@ static void search(Growth *growth, const Array *weight, const real *panel, const
                     key, (uint64_t)((top + r) * weight->columns + column + k)
                 };
             }
+        }
     }
     if (!growth->dense)
         growth->found[part] = candidates;
@@ -2237,9 +2263,11 @@ KERNEL top_gradients(Growth *growth, const Array *weight, const real *restrict d
         return;               /* the same for all threads */
     const int64_t across = (weight->columns + SPAN - 1) / SPAN;
     const int64_t most = panels_per_slice(weight);
-    for (int64_t begin = 0; begin < weight->rows; begin += most * PANEL) {
+    int64_t panels = 1;       /* slices grow: before the first choice every position is a candidate */
+    for (int64_t begin = 0; begin < weight->rows; begin += panels * PANEL, panels *= 2) {
         const int64_t left = (weight->rows - begin + PANEL - 1) / PANEL;
-        const int64_t panels = left < most ? left : most;
+        panels = panels < most ? panels : most;
+        panels = panels < left ? panels : left;
         #pragma omp for schedule(static) nowait
         for (int64_t panel = 0; panel < panels; panel++)
             turn_panel(weight, dz, begin + panel * PANEL, count,
