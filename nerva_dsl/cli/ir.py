@@ -75,10 +75,10 @@ def _after(
         programs[name] = programs[None] = program
         if None not in wanted.values() and set(wanted.values()) <= set(programs):
             break
-    for option, name in wanted.items():
-        if name not in programs:
-            listed = ", ".join(stage for stage in programs if stage is not None)
-            raise UsageError(f"{option.strip()} {name}: the stages are {listed}")
+    for option, stage in wanted.items():
+        if stage not in programs:
+            listed = ", ".join(name for name in programs if name is not None)
+            raise UsageError(f"{option.strip()} {stage}: the stages are {listed}")
     return {option: programs[name] for option, name in wanted.items()}
 
 
