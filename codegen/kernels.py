@@ -24,6 +24,7 @@ from nerva_dsl.codegen.samplewise import samplewise_loops
 from nerva_dsl.ir.operations import (
     Bernoulli,
     Concat,
+    DenseGradient,
     Group,
     Load,
     Map,
@@ -60,6 +61,7 @@ class Context:
         mirrored: names of the weights that keep a transposed copy.
         by_columns: where the numbers by columns of a stored weight begin behind those by rows, by
             name.
+        growing: numbers of the weights whose patterns change, by name.
     """
 
     precision: str
@@ -70,6 +72,7 @@ class Context:
     states: Mapping[str, tuple[str, ...]]
     mirrored: frozenset[str]
     by_columns: Mapping[str, int]
+    growing: Mapping[str, int]
 
 
 Made = tuple[Kernel, tuple[Call, ...]]
@@ -341,6 +344,21 @@ def _row_squares(group: Group, context: Context) -> Made:
     return _finish("row_squares", group, given)
 
 
+def _top_gradients(group: Group, context: Context) -> Made:
+    head = group.body[0]
+    if not isinstance(head, DenseGradient):
+        raise TypeError("top_gradients begins with a gradient at all positions")
+    given = [
+        (Argument("Growth *", "growth"), f"&model->growths[{context.growing[head.weight.name]}]"),
+        (Argument("const Array *", "weight"), context.memory.array(head.weight)),
+        (Argument("const real *restrict", "dz"), context.memory.address(head.dz)),
+        (Argument("const real *restrict", "x"), context.memory.address(head.x)),
+        (Argument("Run *", "run"), "run"),
+        (_COUNT, "count"),
+    ]
+    return _finish("top_gradients", group, given)
+
+
 def _mask(template: str) -> Callable[[Group, Context], Made]:
     """The random numbers of a mask."""
 
@@ -449,6 +467,8 @@ def _word(operation: Operation) -> str:
             return "transposed W times dz"
         case WeightGradient():
             return "dz times transposed x at the non-zeros of W"
+        case DenseGradient():
+            return "dz times transposed x at all positions of W, of which the largest are kept"
         case Reduce(kind=kind, axis=axis):
             return f"{kind} over the {axis}"
         case Map(label=label):
@@ -473,6 +493,7 @@ FAMILIES: Mapping[str, Callable[[Group, Context], Made | None]] = {
     "mkl_gemm_gradient": _weights("mkl_gemm_gradient"),
     "weightwise": _weights("weightwise"),
     "row_squares": _row_squares,
+    "top_gradients": _top_gradients,
     "activations_mask": _mask("activations_mask"),
     "weights_mask": _mask("weights_mask"),
     "concat": _concat,

@@ -1,7 +1,7 @@
-"""What MkDocs does beside its plugins: the pages of the repository's root become part of the site.
+"""What MkDocs does beside its plugins: pages from elsewhere in the repository join the site.
 
-They are written to be read where they are, as are the pages here that link to them; so the links
-are changed on the way.
+Those of the root are written to be read where they are, as are the pages here that link to them; so
+the links are changed on the way. Those of the messages are what `nervac explain --code` prints.
 """
 
 import re
@@ -10,6 +10,9 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+
+from nerva_dsl.errors import CODES
+from nerva_dsl.pages import page as explanation
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,10 +30,33 @@ _LINK_OR_CODE = re.compile(
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the files of the root."""
+    """Add the files of the root, the pages of the messages, and a page that lists these."""
     for name, page in PAGES.items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / name)))
+    listed = [_INTRODUCTION]
+    for code, meaning in CODES.items():
+        text = re.sub(r"^```nerva (.*)$", _fence, explanation(code), flags=re.MULTILINE)
+        files.append(File.generated(config, f"messages/{code}.md", content=text))
+        listed.append(f"| [{code}](messages/{code}.md) | {meaning} |\n")
+    files.append(File.generated(config, "messages.md", content="".join(listed)))
     return files
+
+
+def _fence(match: re.Match[str]) -> str:
+    """The beginning of an example: the name of its file, if that is what stands there."""
+    title = f' title="{match[1]}"' if re.fullmatch(r"[\w-]+\.\w+", match[1]) else ""
+    return f"```nerva{title}"
+
+
+_INTRODUCTION = """\
+# Messages
+
+Every message about a `.nerva` file has a code, which never changes its meaning.
+`nervac explain --code N0203` prints the page of one.
+
+| code | what it is about |
+|---|---|
+"""
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:

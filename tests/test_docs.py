@@ -133,7 +133,7 @@ def _whole(text):
 
 @pytest.mark.parametrize(("page", "number", "text"), FRAGMENTS)
 def test_fragments_are_correct_in_a_model(page, number, text):
-    """In the folder of the models, where the libraries are; regrow may not compile yet."""
+    """In the folder of the models, where the libraries are."""
     attempted = attempt(Source(str(ROOT / "models" / "fragment.nerva"), _whole(text)))
     errors = [each for each in attempted.diagnostics if each.severity == "error"]
     assert not errors, "\n".join(error.render() for error in errors)

@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 from nerva_dsl.check import check
 from nerva_dsl.cli.app import app
 from nerva_dsl.errors import CODES, DiagnosticError
+from nerva_dsl.grammar.formatter import format_source
 from nerva_dsl.lower import lower
 from nerva_dsl.pages import known_code, page
+from nerva_dsl.source import Source
 
 FOLDER = Path(__file__).parents[1] / "nerva_dsl" / "explanations"
 BLOCK = re.compile(r"^```nerva ([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -24,7 +26,7 @@ BEFORE = {
     "input": "input x : float32[8]",
     "target": "target t : class[3]",
 }
-AFTER = {"output": "output = y", "loss =": "loss = softmax_cross_entropy(y, t)"}
+AFTER = {"output": "output = y", "loss +=": "loss = softmax_cross_entropy(y, t)"}
 
 
 def examples(code):
@@ -44,8 +46,8 @@ def completed(text):
     def missing(parts):
         return [line for start, line in parts.items() if not re.search(rf"^{start}", text, re.M)]
 
-    last = [] if re.search("^y =", text, re.M) else ["y = linear(h, 3)"]
-    if last and not re.search("^h =", text, re.M):
+    last = [] if re.search("^y +=", text, re.M) else ["y = linear(h, 3)"]
+    if last and not re.search("^h +=", text, re.M):
         last = ["y = linear(x, 3)"]
     return "\n".join([*missing(BEFORE), text, *last, *missing(AFTER), ""])
 
@@ -71,6 +73,17 @@ def codes_of(folder, marks, text, files):
     except DiagnosticError as error:
         return {problem.code for problem in error.diagnostics}
     return {problem.code for problem in checked.warnings}
+
+
+AS_WRITTEN = {"N0101"}
+"""Codes whose right examples show where a line may end."""
+
+
+@pytest.mark.parametrize("code", sorted(set(CODES) - AS_WRITTEN))
+def test_right_examples_are_formatted(code):
+    for marks, text, _ in examples(code):
+        if marks[0] == "right":
+            assert format_source(Source(f"{code}.md", text)) == text
 
 
 @pytest.fixture(scope="module")

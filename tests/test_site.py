@@ -27,7 +27,7 @@ def test_it_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path):
         loaded = re.findall(r"<(?:script|img|iframe|source)[^>]* src=\"?(https?:)?//", text)
         loaded += re.findall(r"<link[^>]* href=\"?(?:https?:)?//[^>]*>", text)
         assert not loaded, page
-    for name in ("tutorial", "language", "how-to/data"):
+    for name in ("tutorial", "language", "how-to/data", "messages/N0211"):
         text = (tmp_path / name / "index.html").read_text(encoding="utf-8")
         assert '<span class="kd">model</span>' in text, f"{name} is not highlighted"
     changes = (tmp_path / "overview" / "index.html").read_text(encoding="utf-8")
