@@ -73,11 +73,20 @@ ThreadsOption = Annotated[
 ]
 
 
-def command(*examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command, with its examples under its help."""
+def command(
+    *examples: str, name: str | None = None, **context: bool
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command, with its examples under its help.
+
+    Args:
+        examples: command lines.
+        name: if it is not that of the function.
+        context: settings of the parser of its options.
+    """
     # \b keeps the lines as they are
     epilog = "\n".join(["\b", "Examples:", *(f"  {example}" for example in examples)])
-    return lambda function: app.command(epilog=epilog)(guarded(function))
+    register = app.command(name, epilog=epilog, context_settings=dict(context))
+    return lambda function: register(guarded(function))
 
 
 def _show_version(wanted: bool) -> None:
@@ -384,6 +393,25 @@ def explain(
         explain_code(code)
     elif file is not None:
         explain_file(file, parse_overrides(overrides), backend=backend.value, target=target)
+
+
+@command(
+    "nervac from-nerva -- --layers='ReLU;Linear' --layer-sizes='64;32;10' > mlp.nerva",
+    name="from-nerva",
+    ignore_unknown_options=True,
+)
+def from_nerva(
+    options: Annotated[
+        list[str], typer.Argument(metavar="-- MLP_OPTIONS…", help="As they are given to mlp.")
+    ],
+) -> None:
+    """Print the file that equals a command line of Nerva's mlp tool.
+
+    What has no equal is named in warnings.
+    """
+    from nerva_dsl.cli.from_nerva import print_translation
+
+    print_translation(options)
 
 
 @command("nervac doctor", "nervac doctor --json")
