@@ -120,6 +120,7 @@ HEAVY = ["numpy", "scipy", "sklearn", "rich", "pandas", "asyncio"]
         (["fmt", "small.nerva"], HEAVY),
         (["from-nerva", "--", "--layers=Linear", "--layer-sizes=4;3"], HEAVY),
         (["ir", "small.nerva"], HEAVY),
+        (["explain", "--prelude"], HEAVY),
         (["compile", "small.nerva"], HEAVY),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,

@@ -233,7 +233,7 @@ def test_commands_on_models_of_the_page(page, tmp_path, monkeypatch):
             command = shlex.split(line)
             file = next((word for word in command if word.endswith(".nerva")), "")
             shown = command[0] in SHOWN and output.strip() and (tmp_path / file).is_file()
-            if shown or command[0] == "from-nerva":
+            if shown or command[0] == "from-nerva" or command[:2] == ["explain", "--prelude"]:
                 done = CliRunner().invoke(app, command)
                 assert _agree(_lines(output), _lines(done.stderr + done.stdout)), done.output
 
