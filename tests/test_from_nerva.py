@@ -194,7 +194,7 @@ def test_what_has_no_equal_is_named(names):
         ),
         (
             ["--layer-sizes=400;300;200;10", "--overall-density=0.003"],
-            "derivative at exactly 0 is 1",
+            "the derivative at exactly 0 is 1 in mlp",
         ),
     ],
 )

@@ -76,8 +76,8 @@ def translate(words: Sequence[str]) -> Translation:
     diagnostics = check_source(Source(f"{NAME}.nerva", text)).warnings
     if _idle_relu(translated, diagnostics):
         warnings.append(
-            "ReLU: its derivative at exactly 0 is 1 in mlp and 0 here, which matters where "
-            "neurons have no weight"
+            "ReLU: the derivative at exactly 0 is 1 in mlp, and here that of the branch below; it "
+            "matters where neurons have no weight"
         )
     return Translation(text, tuple(warnings), diagnostics)
 
@@ -120,4 +120,6 @@ def _block(name: str, lines: Sequence[str]) -> str:
 def _idle_relu(translated: Network, diagnostics: Sequence[Diagnostic]) -> bool:
     """Whether there are neurons without a weight, and a ReLU that they matter to."""
     idle = any(diagnostic.code == "N0253" for diagnostic in diagnostics)
-    return idle and any("relu(" in binding for binding in translated.bindings)
+    kinked = ("relu", "all_relu", "leaky_relu")
+    functions = (binding.partition(" = ")[2].partition("(")[0] for binding in translated.bindings)
+    return idle and any(function in kinked for function in functions)
