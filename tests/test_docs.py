@@ -2,10 +2,10 @@
 
 Conventions of the pages: a ```nerva block is a whole file, ```nerva-fragment are lines of one, both
 as `nervac fmt` has them; ```nerva-as-written is a whole file in another layout, ```nerva-wrong one
-with errors. In a ```console block lines after `$ ` are commands. What `check`, `ir`, `explain` and
-`from-nerva` print after theirs is compared; a line `…` stands for any lines. A file of a command is
-the model of that name above it on the page, or one of the repository. The ```python blocks of a
-page are one program.
+with errors. In a ```console block lines after `$ ` are commands; a backslash continues them. What
+`check`, `ir`, `explain` and `from-nerva` print after theirs is compared; a line `…` stands for any
+lines. A file of a command is the model of that name above it on the page, or one of the repository.
+The ```python blocks of a page are one program.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _commands():
     """Every `nervac` command in a console block, with what it prints, and those in running text."""
     found = []
     for page, _, block in _blocks("console"):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        for part in re.split(r"^\$ ", block.replace("\\\n", ""), flags=re.MULTILINE)[1:]:
             line, _, output = part.partition("\n")
             for command in line.split("&&"):
                 words = shlex.split(command)
@@ -232,7 +232,8 @@ def test_commands_on_models_of_the_page(page, tmp_path, monkeypatch):
         if kind in ("nerva", "nerva-wrong"):
             name = re.search(r"^model (\w+)", content, re.MULTILINE)[1]
             (tmp_path / f"{name}.nerva").write_text(content, encoding="utf-8")
-        for part in re.split(r"^\$ nervac ", content, flags=re.MULTILINE)[1:]:
+        joined = content.replace("\\\n", "")
+        for part in re.split(r"^\$ nervac ", joined, flags=re.MULTILINE)[1:]:
             line, _, output = part.partition("\n")
             command = shlex.split(line)
             file = next((word for word in command if word.endswith(".nerva")), "")

@@ -4,6 +4,10 @@ What a file computes is compared with Nerva's algorithms, written out here in Nu
 specification (arXiv 2407.17437): one matrix a row a sample, gradients divided by the batch size.
 """
 
+import re
+import shlex
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -296,6 +300,16 @@ def test_the_command():
     refused = run("--", *changed("--densities=0.5", "--prune=SET(1)"))
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert "error[N0502]" in refused.stderr
+
+
+def test_the_page_shows_what_is_printed():
+    page = (Path(__file__).parents[1] / "docs/how-to/from-nerva.md").read_text(encoding="utf-8")
+    command, file = (
+        re.search(rf"^```{kind}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+        for kind in ("console", "nerva")
+    )
+    line = command.replace("\\\n", "").partition("\n")[0]
+    assert translate(shlex.split(line.partition(" -- ")[2])).text == file
 
 
 def compiled(tmp_path, *words):
