@@ -22,6 +22,7 @@ class Env(dict[str, torch.Tensor]):
         running: the running statistics after this step, by parameter.
         near: distances from kinks, `[n, …]` each.
         products: input and output of each linear layer, whose gradient is kept.
+        shared: learned numbers, repeated for each place that reads them, with their gradient there.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Env(dict[str, torch.Tensor]):
         self.running: Tensors = {}
         self.near: list[torch.Tensor] = []
         self.products: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.shared: Tensors = {}
         self._steps = steps
 
     def __missing__(self, name: str) -> torch.Tensor:
@@ -71,6 +73,7 @@ class Run:
         near: distances from kinks of each sample, `[n, m]`.
         running: the running statistics after a step, by parameter.
         products: input and output of each linear layer, `[n, D]` and `[n, K]`.
+        shared: learned numbers, repeated for each place that reads them, `[n, K]`, by parameter.
     """
 
     output: torch.Tensor
@@ -78,6 +81,7 @@ class Run:
     near: torch.Tensor
     running: Tensors
     products: dict[str, tuple[torch.Tensor, torch.Tensor]]
+    shared: Tensors
 
 
 @dataclass(frozen=True)
@@ -161,4 +165,4 @@ class Program:
         env = Env(parameters, inputs, masks, self.steps)
         output, loss = self.forward(env, target)
         near = torch.cat(env.near, 1) if env.near else torch.ones(len(x), 1)
-        return Run(output, loss, near, env.running, env.products)
+        return Run(output, loss, near, env.running, env.products, env.shared)

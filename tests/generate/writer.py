@@ -120,7 +120,7 @@ class Writer:
             learned = []
             if holder is not None:
                 name = self.name(holder)
-                learned = [env.parameters[f"{name}.{part}"] for part in function.learned]
+                learned = [shared(env, f"{name}.{part}", x) for part in function.learned]
             for place in function.kinks(*learned):
                 env.kink(x, place)
             return function.twin(x, *learned)
@@ -159,6 +159,15 @@ def linear(env: Env, name: str, x: torch.Tensor) -> torch.Tensor:
         z.retain_grad()
         env.products[name] = x.detach(), z
     return z
+
+
+def shared(env: Env, name: str, x: torch.Tensor) -> torch.Tensor:
+    """The learned number `name`, once for each number of x."""
+    repeated = env.parameters[name].expand(x.shape)
+    if repeated.requires_grad:
+        repeated.retain_grad()
+        env.shared[name] = repeated
+    return repeated
 
 
 def batch_norm(
