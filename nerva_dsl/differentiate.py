@@ -54,8 +54,7 @@ def differentiate(program: Program) -> Program:
     if program.clip_norm is not None:
         # Constants, such as the means of `normalize`, have gradients too: they do not count.
         own = {p.value.name: gradients[p.value.name] for p in trained}
-        weights = {p.value.name for p in trained if p.weight}
-        applied, clipping = backward.clip(program.clip_norm, own, weights)
+        applied, clipping = backward.clip(program.clip_norm, own, program.weights)
     updates = tuple(
         Update((), backward.origin(p.value), p.value, applied[p.value.name], p.rule)
         for p in trained
