@@ -221,16 +221,19 @@ class _Trainer:
 
         No loss feels it, but the running mean of a batch norm follows the bias before it.
         """
-        loose = {n: ~is_firm(self.tensors[n].grad.numpy(), scale) for n, scale in scales.items()}
+        loose = {
+            name: torch.tensor(~is_firm(self.tensors[name].grad.numpy(), scale))
+            for name, scale in scales.items()
+        }
         if not any(places.any() for places in loose.values()):
             return
         parameters = net.parameters()
         for name, places in loose.items():
-            own = torch.tensor(dense(parameters[name]), dtype=torch.float64)
+            own = torch.tensor(dense(parameters[name]), dtype=torch.float64)[places]
             with torch.no_grad():
-                apart = (self.tensors[name] - own)[torch.tensor(places)].abs()
+                apart = (self.tensors[name][places] - own).abs()
                 assert (apart <= LONGEST * self.rate).all(), f"{name} moves too far"
-                self.tensors[name][torch.tensor(places)] = own[torch.tensor(places)]
+                self.tensors[name][places] = own
 
     def _follow(self, run: Run) -> None:
         for name, value in run.running.items():
