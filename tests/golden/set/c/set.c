@@ -1392,19 +1392,21 @@ enum {
 /* What comparing two vectors gives: all bits of a lane. */
 typedef __typeof__((vector){0} < (vector){0}) lane_mask;
 
-static inline int is_full(lane_mask mask)
+static inline int is_full(const lane_mask *mask)
 {
     int64_t words[VECTOR_BYTES / sizeof(int64_t)], all = -1;
-    memcpy(words, &mask, sizeof words);
+    memcpy(words, mask, sizeof words);
     for (size_t i = 0; i < VECTOR_BYTES / sizeof(int64_t); i++)
         all &= words[i];
     return all == -1;
 }
 
-/* Where the absolute value is below a bound; never for NaN. */
-static inline lane_mask is_below(vector lanes, vector bound)
+/* Whether all absolute values of a vector are below a bound; that of NaN is not. */
+static inline int all_below(const real *numbers, real least)
 {
-    return (lanes < bound) & (lanes > -bound);
+    const vector lanes = *(const vector *)numbers, bound = (vector){0} + least;
+    const lane_mask below = (lanes < bound) & (lanes > -bound);
+    return is_full(&below);
 }
 
 /* sums[k][r] = Σ_c panel[c][r] · x[k, c] over the batch, for a panel of rows and 12 columns; columns
@@ -1467,55 +1469,55 @@ static inline int gradient_tile(const real *panel, const real *x, int64_t left, 
     }
     const vector bound = (vector){0} + least;
     lane_mask below = bound == bound;
-    below &= is_below(s0_0, bound);
+    below &= (s0_0 < bound) & (s0_0 > -bound);
     ((vector *)sums[0])[0] = s0_0;
-    below &= is_below(s0_1, bound);
+    below &= (s0_1 < bound) & (s0_1 > -bound);
     ((vector *)sums[0])[1] = s0_1;
-    below &= is_below(s1_0, bound);
+    below &= (s1_0 < bound) & (s1_0 > -bound);
     ((vector *)sums[1])[0] = s1_0;
-    below &= is_below(s1_1, bound);
+    below &= (s1_1 < bound) & (s1_1 > -bound);
     ((vector *)sums[1])[1] = s1_1;
-    below &= is_below(s2_0, bound);
+    below &= (s2_0 < bound) & (s2_0 > -bound);
     ((vector *)sums[2])[0] = s2_0;
-    below &= is_below(s2_1, bound);
+    below &= (s2_1 < bound) & (s2_1 > -bound);
     ((vector *)sums[2])[1] = s2_1;
-    below &= is_below(s3_0, bound);
+    below &= (s3_0 < bound) & (s3_0 > -bound);
     ((vector *)sums[3])[0] = s3_0;
-    below &= is_below(s3_1, bound);
+    below &= (s3_1 < bound) & (s3_1 > -bound);
     ((vector *)sums[3])[1] = s3_1;
-    below &= is_below(s4_0, bound);
+    below &= (s4_0 < bound) & (s4_0 > -bound);
     ((vector *)sums[4])[0] = s4_0;
-    below &= is_below(s4_1, bound);
+    below &= (s4_1 < bound) & (s4_1 > -bound);
     ((vector *)sums[4])[1] = s4_1;
-    below &= is_below(s5_0, bound);
+    below &= (s5_0 < bound) & (s5_0 > -bound);
     ((vector *)sums[5])[0] = s5_0;
-    below &= is_below(s5_1, bound);
+    below &= (s5_1 < bound) & (s5_1 > -bound);
     ((vector *)sums[5])[1] = s5_1;
-    below &= is_below(s6_0, bound);
+    below &= (s6_0 < bound) & (s6_0 > -bound);
     ((vector *)sums[6])[0] = s6_0;
-    below &= is_below(s6_1, bound);
+    below &= (s6_1 < bound) & (s6_1 > -bound);
     ((vector *)sums[6])[1] = s6_1;
-    below &= is_below(s7_0, bound);
+    below &= (s7_0 < bound) & (s7_0 > -bound);
     ((vector *)sums[7])[0] = s7_0;
-    below &= is_below(s7_1, bound);
+    below &= (s7_1 < bound) & (s7_1 > -bound);
     ((vector *)sums[7])[1] = s7_1;
-    below &= is_below(s8_0, bound);
+    below &= (s8_0 < bound) & (s8_0 > -bound);
     ((vector *)sums[8])[0] = s8_0;
-    below &= is_below(s8_1, bound);
+    below &= (s8_1 < bound) & (s8_1 > -bound);
     ((vector *)sums[8])[1] = s8_1;
-    below &= is_below(s9_0, bound);
+    below &= (s9_0 < bound) & (s9_0 > -bound);
     ((vector *)sums[9])[0] = s9_0;
-    below &= is_below(s9_1, bound);
+    below &= (s9_1 < bound) & (s9_1 > -bound);
     ((vector *)sums[9])[1] = s9_1;
-    below &= is_below(s10_0, bound);
+    below &= (s10_0 < bound) & (s10_0 > -bound);
     ((vector *)sums[10])[0] = s10_0;
-    below &= is_below(s10_1, bound);
+    below &= (s10_1 < bound) & (s10_1 > -bound);
     ((vector *)sums[10])[1] = s10_1;
-    below &= is_below(s11_0, bound);
+    below &= (s11_0 < bound) & (s11_0 > -bound);
     ((vector *)sums[11])[0] = s11_0;
-    below &= is_below(s11_1, bound);
+    below &= (s11_1 < bound) & (s11_1 > -bound);
     ((vector *)sums[11])[1] = s11_1;
-    return !is_full(below);
+    return !is_full(&below);
 }
 
 /* A panel of rows of dz, turned: the numbers of a sample lie together. */
@@ -1547,10 +1549,9 @@ static void find_in_tile(Growth *growth, const Array *weight, Finds *finds, real
 {
     const int64_t rows = weight->rows - top < PANEL ? weight->rows - top : PANEL;
     const real least = number_of(finds->last.key);
-    const vector bound = (vector){0} + least;
     for (int64_t part = 0; part < width * (PANEL / LANES); part++) {
         const int64_t k = part / (PANEL / LANES), begin = part % (PANEL / LANES) * LANES;
-        if (is_full(is_below(*(const vector *)(sums[k] + begin), bound)))
+        if (all_below(sums[k] + begin, least))
             continue;
         const int64_t end = begin + LANES < rows ? begin + LANES : rows;
         for (int64_t r = begin; r < end; r++) {
