@@ -4,21 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from lark import Transformer
 
 from nerva_dsl import syntax
 from nerva_dsl.grammar.layout import Lexeme
+from nerva_dsl.record import Record, replace
 from nerva_dsl.source import Span
 
 Children = Sequence[Any]
 """What a rule has matched: lexemes and the nodes of its parts, in order."""
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(Record):
     """The first line of a block: its word, and for a definition its name and signature."""
 
     span: Span

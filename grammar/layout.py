@@ -8,11 +8,10 @@ are never closed end where the next statement evidently begins.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from lark import Token
 
-from nerva_dsl.record import record
+from nerva_dsl.record import Record
 from nerva_dsl.source import Span
 
 MAX_NESTING = 256
@@ -60,8 +59,7 @@ class Lexeme(Token):
         return lexeme
 
 
-@record
-class Piece:
+class Piece(Record):
     """The tokens of one statement, header or line.
 
     Attributes:
@@ -85,8 +83,7 @@ class Piece:
         return self.tokens[0].span.to(self.tokens[-1].span)
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(Record):
     """A header, the lines after it, and the closing brace, or None if it is missing."""
 
     header: Piece

@@ -14,7 +14,7 @@ from nerva_dsl import __version__
 from nerva_dsl.cli.app import app
 from nerva_dsl.cli.failures import describe
 from nerva_dsl.cli.overrides import parse_overrides
-from nerva_dsl.errors import NervaError, ToolchainError
+from nerva_dsl.faults import NervaError, ToolchainError
 
 NERVAC = [sys.executable, "-c", "from nerva_dsl.cli import main; main()"]
 COMMANDS = [

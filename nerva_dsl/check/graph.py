@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,13 +11,13 @@ from nerva_dsl import model
 from nerva_dsl.check.initialisers import InitialiserChoice
 from nerva_dsl.check.terms import Scalar
 from nerva_dsl.errors import Note
+from nerva_dsl.record import Record
 from nerva_dsl.scalar import Expr, Number, Var, rebuild
 from nerva_dsl.scalar.derivative import derivative
 from nerva_dsl.source import Span
 
 
-@dataclass(frozen=True, eq=False)
-class Owner:
+class Owner(Record, eq=False):
     """What parameters are named after: a binding, or one use of a layer.
 
     Attributes:
@@ -33,8 +32,7 @@ class Owner:
     use: Span | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Holder:
+class Holder(Record, eq=False):
     """What has parameters: a `linear`, a `batch_norm`, or one use of a function that learns.
 
     Attributes:
@@ -47,8 +45,7 @@ class Holder:
     parts: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class LayerRequest:
+class LayerRequest(Record, eq=False):
     """A `linear` before densities are spread.
 
     Attributes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from nerva_dsl import model
@@ -21,10 +20,10 @@ from nerva_dsl.check.naming import prefixes
 from nerva_dsl.check.report import Report
 from nerva_dsl.check.rules import Rules
 from nerva_dsl.errors import Note
+from nerva_dsl.record import Record, replace
 
 
-@dataclass(frozen=True)
-class Resolved:
+class Resolved(Record):
     """The graph with everything known.
 
     Attributes:

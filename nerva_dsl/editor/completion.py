@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import pairwise
 
@@ -22,6 +21,7 @@ from nerva_dsl.editor.lookup import find, local_names
 from nerva_dsl.editor.terminals import DEFINING
 from nerva_dsl.grammar.layout import kinds
 from nerva_dsl.grammar.parser import expected_at, terminals
+from nerva_dsl.record import Record
 
 
 class Kind(Enum):
@@ -35,8 +35,7 @@ class Kind(Enum):
     TYPE = auto()
 
 
-@dataclass(frozen=True)
-class Proposal:
+class Proposal(Record):
     """One of the things that can stand there.
 
     Attributes:
@@ -187,8 +186,7 @@ def _choices(
     return None
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(Record):
     """What expressions may have in them.
 
     Attributes:

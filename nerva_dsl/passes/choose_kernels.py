@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from nerva_dsl.errors import NervaError
+from nerva_dsl.faults import NervaError
 from nerva_dsl.ir.operations import (
     Bernoulli,
     Group,
