@@ -255,8 +255,10 @@ class ValueEvaluator(BodyEvaluator):
         x = value.span.text.removeprefix("linear(").split(",")[0]
         return f"linear({x}, {width})" if x.isidentifier() else ""
 
-    def operand_value(self, node: syntax.Expression, help: str = "") -> model.Value | None:
-        """The value that a form such as `linear` works on; `help` is what to do about another."""
+    def operand_value(
+        self, node: syntax.Expression, help: Callable[[], str] = str
+    ) -> model.Value | None:
+        """The value that a form such as `linear` works on; `help` says what to do about another."""
         term = self.evaluate(node)
         if isinstance(term, Unknown):
             return None
@@ -265,7 +267,7 @@ class ValueEvaluator(BodyEvaluator):
                 "N0204",
                 f"a value of the graph is needed here, not {describe(term)}",
                 node.span,
-                help=help,
+                help=help(),
             )
             return None
         if not self.within_bounds(node.span, term.expression):
