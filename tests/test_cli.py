@@ -28,6 +28,7 @@ COMMANDS = [
     "data",
     "ir",
     "explain",
+    "from-nerva",
     "doctor",
     "cache",
 ]
@@ -117,7 +118,9 @@ HEAVY = ["numpy", "scipy", "sklearn", "rich", "pandas", "asyncio"]
         (["train", "--help"], [*HEAVY, "lark", "jinja2", "platformdirs", "nerva_dsl.driver"]),
         (["check", "small.nerva"], HEAVY),
         (["fmt", "small.nerva"], HEAVY),
+        (["from-nerva", "--", "--layers=Linear", "--layer-sizes=4;3"], HEAVY),
         (["ir", "small.nerva"], HEAVY),
+        (["explain", "--prelude"], HEAVY),
         (["compile", "small.nerva"], HEAVY),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
