@@ -20,8 +20,9 @@ from nerva_dsl.errors import DiagnosticError
 from nerva_dsl.grammar.automaton import Automaton
 from nerva_dsl.grammar.documents import INDENTATION, Comment, Printed, lay_out
 from nerva_dsl.grammar.layout import CLOSING, CONTINUES, OPENING, Block, Lexeme, Piece, split
-from nerva_dsl.grammar.parser import automaton, comments, lexemes, parse_all
+from nerva_dsl.grammar.parser import comments, lexemes, parse_all
 from nerva_dsl.grammar.printing import CommentedLexeme, Printer, Statement
+from nerva_dsl.grammar.tables import tables
 from nerva_dsl.record import Record
 from nerva_dsl.source import Source
 
@@ -240,4 +241,4 @@ def _with_comments(lines: Sequence[Printed]) -> Iterator[str]:
 
 @cache
 def _automaton(start: str) -> Automaton:
-    return automaton(start, Printer())
+    return Automaton(tables(), start, Printer())

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from lark import Token
-
 from nerva_dsl.record import Record
 from nerva_dsl.source import Span
 
@@ -44,18 +42,18 @@ _FILE_ONLY = kinds(
 _STARTS = _FILE_ONLY | {"LOSS", "STATE", "RETURN"}
 
 
-class Lexeme(Token):
-    """A token that knows its place."""
+class Lexeme(str):
+    """A token: its text, with the terminal that it is and its place."""
 
-    __slots__ = ("span",)
+    __slots__ = ("span", "type")
+    type: str
     span: Span
 
     @classmethod
     def of(cls, kind: str, text: str, span: Span) -> Lexeme:
         """A token of a terminal, with its place."""
-        # Without Lark's constructor, which sorts out ways to call it and takes half of the time.
         lexeme = str.__new__(cls, text)
-        lexeme.type, lexeme.value, lexeme.span = kind, text, span
+        lexeme.type, lexeme.span = kind, span
         return lexeme
 
 

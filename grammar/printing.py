@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from lark import Transformer
-
 from nerva_dsl.grammar.documents import (
     Comment,
     Document,
@@ -90,7 +88,7 @@ class _Alternatives(Record):
 Children = Sequence[Any]
 
 
-class Printer(Transformer[Lexeme, Any]):
+class Printer:
     """Makes of each rule what is printed for it, from its parts."""
 
     # ---------------------------------------------------------------------------- statements

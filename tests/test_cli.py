@@ -116,12 +116,12 @@ HEAVY = ["numpy", "scipy", "sklearn", "rich", "pandas", "asyncio"]
     [
         (["--help"], [*HEAVY, "lark", "jinja2", "platformdirs", "nerva_dsl.driver"]),
         (["train", "--help"], [*HEAVY, "lark", "jinja2", "platformdirs", "nerva_dsl.driver"]),
-        (["check", "small.nerva"], HEAVY),
-        (["fmt", "small.nerva"], HEAVY),
+        (["check", "small.nerva"], [*HEAVY, "lark"]),
+        (["fmt", "small.nerva"], [*HEAVY, "lark"]),
         (["from-nerva", "--", "--layers=Linear", "--layer-sizes=4;3"], HEAVY),
         (["ir", "small.nerva"], HEAVY),
         (["explain", "--prelude"], HEAVY),
-        (["compile", "small.nerva"], HEAVY),
+        (["compile", "small.nerva"], [*HEAVY, "lark"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
