@@ -98,11 +98,15 @@ class Graph:
 
     def add(self, value: model.Value, holder: Holder | None = None) -> Scalar:
         """Add a value; its operands are in the graph already."""
-        self._numbers[value] = len(self.values)
-        self.values.append(value)
+        self.put(value)
         if holder is not None:
             self.holders[value] = holder
         return self.scalar(value)
+
+    def put(self, value: model.Value) -> None:
+        """Add a value that has no parameters, or whose parameters are named elsewhere."""
+        self._numbers[value] = len(self.values)
+        self.values.append(value)
 
     def scalar(self, value: model.Value) -> Scalar:
         """A value of the graph as a term."""

@@ -104,7 +104,9 @@ class Repeat(Record, eq=False):
         for part in self.made:
             over = tuple([values[place] for place in part.operands])
             value = replace(part.value, **operand_fields(part.value, over))
-            graph.add(value, None if part.holder is None else names.holder(part.holder))
+            graph.put(value)
+            if part.holder is not None:
+                graph.holders[value] = names.holder(part.holder)
             if part.request is not None:
                 graph.requests[value] = part.request
             values.append(value)
