@@ -117,7 +117,7 @@ def lark_parser(grammar: str, builder: object = None) -> Lark:
         parser="lalr",
         lexer="basic",
         start=[*STARTS, _STRAY],
-        transformer=builder,  # type: ignore[arg-type]  # any object with a method a rule
+        transformer=builder,  # any object with a method a rule
         maybe_placeholders=False,
     )
 

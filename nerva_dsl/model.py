@@ -7,7 +7,6 @@ definitions the prelude or the file has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -287,8 +286,7 @@ class Regrow(Record):
     span: Span
 
 
-@dataclass(frozen=True)
-class CheckedModel:
+class CheckedModel(Record):
     """A whole model.
 
     Attributes:
