@@ -140,6 +140,30 @@ def test_what_a_command_does_not_import(tmp_path, nervac, arguments, unwanted):
     assert output.splitlines()[-1] == "IMPORTED []"
 
 
+def test_a_standard_output_that_lacks_characters():
+    done = subprocess.run(
+        [*NERVAC, "explain", "--prelude", "elu"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Formula: x where x > 0, else \\u03b1(e\\u02e3 \\u2212 1)\n" in done.stdout
+
+
+def test_a_standard_output_that_is_closed():
+    command = [*NERVAC, "from-nerva", "--", "--layers=Linear", "--layer-sizes=4;3", "--layer=3"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    expected = "error: mlp has no option `--layer`: did you mean `--layers`?\n"
+    assert (done.returncode, done.stderr) == (2, expected)
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -74,7 +74,7 @@ def test_the_list(explain):
     [
         ("relu", ["# `relu(x)`: a function", "function relu_slope(x) = if x > 0 then 1 else 0"]),
         ("sigmoid", ["sigmoid_slope(x) = sigmoid(x) * (1 - sigmoid(x))"]),
-        ("tanh", ["A primitive of the language.", "tanh_slope(x) = 1 - tanh(x) * tanh(x)"]),
+        ("tanh", ["Built into the language.", "tanh_slope(x) = 1 - tanh(x) * tanh(x)"]),
         ("srelu", ["Derivatives, also by what is learned", "srelu_slope_by_tl(x; al = 0, tl = 0"]),
         ("squared_error", ["gradient = 2 * (y - t)", "Formula: Σ (y − t)²", "y, for t = 1"]),
         ("mean_squared_error", ["of 4 features:", "gradient = 0.5 * (y - t)"]),
@@ -87,13 +87,15 @@ def test_the_list(explain):
             ["an initialiser", "weights = he()", "Source: He et al.", "256 inputs, 128 outputs"],
         ),
         ("zero", ["Formula: 0"]),
+        ("log1p", ["log1p_slope(x) = 1 / (1 + x)", "Meaning: log(1 + x), accurate near 0"]),
+        ("linear", ["# `linear(x, n, density, ", "a form of the language", "`W x + b` with n"]),
     ],
 )
 def test_a_page(explain, name, parts):
     text = explain(name).stdout
     for part in parts:
         assert part in text
-    assert ("│" in text) == (name != "zero")
+    assert ("│" in text) == (name not in ("zero", "linear"))
 
 
 def test_without_plotext(explain, monkeypatch):

@@ -235,6 +235,10 @@ def test_dropout_makes_a_layer_dense():
         (changed("--seed=-1"), "--seed: `-1` is not a whole number"),
         (changed(f"--seed={2**63}"), "--seed: a seed is below 2^63 here"),
         (changed("--seed=1\n"), "cannot be printed"),
+        (changed("--help"), "`nervac from-nerva --help` helps"),
+        (changed("--seed=--"), "`--` stands once, before the options of mlp"),
+        (changed("--init-weights"), "--init-weights: expected one argument"),
+        (changed("--info=all"), "--info: takes no value"),
         (changed("--layers=ReLU;RelU6;Linear"), "no layer `RelU6`: did you mean `ReLU`?"),
         (changed("--layers=ReLU;;Linear"), "the list `ReLU;;Linear` has an empty item"),
         (

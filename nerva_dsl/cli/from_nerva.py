@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from nerva_dsl.cli.fmt import print_source
 from nerva_dsl.from_nerva import translate
 
 
@@ -19,4 +20,4 @@ def print_translation(words: Sequence[str]) -> None:
         print(f"warning: {warning}", file=sys.stderr)
     for diagnostic in translation.diagnostics:
         print(diagnostic.render(), file=sys.stderr, end="\n\n")
-    print(translation.text, end="")
+    print_source(translation.text)

@@ -9,7 +9,8 @@ from nerva_dsl.check.report import suggest
 from nerva_dsl.cli.failures import UsageError
 from nerva_dsl.cli.pages import print_page
 from nerva_dsl.reference.curves import Picture, picture
-from nerva_dsl.reference.entries import PLURALS, Entry, entries
+from nerva_dsl.reference.entries import PLURALS, Entry, built_in, entries
+from nerva_dsl.reference.formulas import FORMULAS
 from nerva_dsl.reference.slopes import FEATURES, function_slopes, loss_slope, update
 
 SIZE = (76, 18)
@@ -27,6 +28,9 @@ def explain_prelude(name: str) -> None:
         _print_list(known)
         return
     found = [entry for entry in known if entry.name == name]
+    other = None if found else built_in(name)
+    if other is not None:
+        found = [other]
     if not found:
         hint = suggest(name, [entry.name for entry in known], "`--prelude` alone lists them")
         raise UsageError(f"--prelude {name}: the prelude has nothing of that name: {hint}")
@@ -55,7 +59,8 @@ def page(entry: Entry) -> str:
     """The Markdown of an entry, without its plot."""
     article = "an" if entry.kind[0] in "aeiou" else "a"
     parts = [f"# `{entry.signature}`: {article} {entry.kind}", entry.definition]
-    parts.append(f"Formula: {entry.formula}")
+    known = entry.name in FORMULAS.get(entry.kind, ())
+    parts.append(f"{'Formula' if known else 'Meaning'}: {entry.formula}")
     parts += _as_compiled(entry)
     if entry.source:
         parts.append(f"Source: {entry.source}")

@@ -76,8 +76,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what argparse found wrong."""
         option, _, reason = message.removeprefix("argument ").partition(": ")
-        names = option.replace("/", " or ")
-        raise MlpError(f"{names}: {reason}" if reason else message)
+        if reason.startswith("ignored explicit argument"):
+            reason = "takes no value"
+        raise MlpError(f"{option}: {reason}" if reason else message)
 
 
 def read_options(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -96,15 +97,18 @@ def read_options(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     for word in words:
         if not word.isprintable():
             raise MlpError(f"{word!r} has characters that cannot be printed")
+        if word == "--" or word.endswith("=--"):
+            raise MlpError("`--` stands once, before the options of mlp")
     options = _without_tool(words)
     parser = _Parser(add_help=False, allow_abbrev=False)
-    for key, names in TRANSLATED.items():
-        parser.add_argument(*names, dest=key, action="append")
+    with_value = {**TRANSLATED, **{names[0]: names for names in ELSEWHERE}}
+    for key, names in with_value.items():
+        for name in names:  # one by one, so that errors name the one that is given
+            parser.add_argument(name, dest=key, action="append")
     parser.add_argument(NO_SHUFFLE, dest="shuffle", action="append_const", const="false")
-    for names in ELSEWHERE:
-        parser.add_argument(*names, dest=names[0], action="append")
     for names in FLAGS:
-        parser.add_argument(*names, dest=names[0], action="append_const", const="")
+        for name in names:
+            parser.add_argument(name, dest=names[0], action="append_const", const="")
     parser.add_argument(_TIMER, dest=_TIMER, action="append", nargs="?", const="")
     found, unknown = parser.parse_known_args(options)
     if unknown:
@@ -150,6 +154,8 @@ def _unknown(word: str, options: Sequence[str]) -> str:
         before = f" behind `{options[at - 1]}`" if at else ""
         return f"`{word}`{before} is not an option; quote lists: --layers='ReLU;Linear'"
     name = word.partition("=")[0]
+    if name in ("-h", "--help", "-?"):
+        return f"`{name}` is not for the file; `nervac from-nerva --help` helps"
     known = [name for names in (*TRANSLATED.values(), *ELSEWHERE, *FLAGS) for name in names]
     near = closest(name, [*known, NO_SHUFFLE, _TIMER])
     return f"mlp has no option `{name}`" + (f": did you mean `{near}`?" if near else "")

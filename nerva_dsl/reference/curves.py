@@ -63,7 +63,7 @@ class Picture:
 
 
 def picture(entry: Entry) -> Picture | None:
-    """What is drawn of an entry; None for what is 0 everywhere."""
+    """What is drawn of an entry; None if nothing is, or what is 0 everywhere."""
     match entry.defined:
         case OptimizerDefinition() as optimizer:
             return _descent(optimizer)
@@ -73,7 +73,7 @@ def picture(entry: Entry) -> Picture | None:
             return _loss(entry.name)
         case Function() | None if entry.kind == "function":
             return _function(entry.name, entry.defined)
-    return _distribution(entry.name)
+    return _distribution(entry.name) if entry.kind == "initialiser" else None
 
 
 def _function(name: str, function: Function | None) -> Picture:

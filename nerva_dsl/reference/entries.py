@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from nerva_dsl.check.environment import Defined
 from nerva_dsl.check.prelude import prelude
 from nerva_dsl.editor.lookup import definition_text
+from nerva_dsl.editor.words import BUILT_IN
 from nerva_dsl.reference.formulas import FORMULAS, INITIALISERS
+from nerva_dsl.scalar import OPERATORS
 
 PLURALS = {
     "function": "Functions",
@@ -28,9 +30,9 @@ class Entry:
     """A name of the prelude.
 
     Attributes:
-        kind: one of `PLURALS`.
+        kind: one of `PLURALS`, or what else a name is that is built in.
         signature: how it is used.
-        formula: as a mathematician writes it.
+        formula: as a mathematician writes it; of what is built in, a line on what it is.
         definition: its text in the language, with the comment above it as Markdown; or how it is
             written, if it is built in.
         source: where it was published; empty if nowhere in particular.
@@ -61,8 +63,21 @@ def entries() -> Iterator[Entry]:
                 text = f"```nerva\nh = linear(x, 128, weights = {signature})\n```"
                 yield Entry(kind, name, signature, formula, text, source, None)
             else:
-                text = "A primitive of the language."
-                yield Entry(kind, name, f"{name}(x)", formula, text, "", None)
+                yield Entry(kind, name, f"{name}(x)", formula, _PRIMITIVE, "", None)
+
+
+def built_in(name: str) -> Entry | None:
+    """What needs no definition: a function of one number, or a form of the language."""
+    if name not in BUILT_IN:
+        return None
+    signature, meaning = BUILT_IN[name]
+    operator = OPERATORS.get(name)
+    elementwise = operator is not None and operator.arity == 1
+    kind = "function" if elementwise else "form of the language"
+    return Entry(kind, name, signature, meaning, _PRIMITIVE, "", None)
+
+
+_PRIMITIVE = "Built into the language."
 
 
 def _signature(defined: Defined) -> str:
