@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from nerva_dsl import syntax
-from nerva_dsl.check.bodies import bind_definition
+from nerva_dsl.check.arguments import bind_definition
 from nerva_dsl.check.environment import LayerDefinition, LayerLines
 from nerva_dsl.check.graph import Owner
 from nerva_dsl.check.repeats import Repeat, shape_of

@@ -9,10 +9,10 @@ from itertools import pairwise
 
 from nerva_dsl import syntax
 from nerva_dsl.check import Attempt
-from nerva_dsl.check.bodies import GRAPH_FORMS, REDUCTIONS, SOFTMAXES
+from nerva_dsl.check.bodies import REDUCTIONS, SOFTMAXES
 from nerva_dsl.check.constants import FUNCTIONS as CONSTANT_FUNCTIONS
 from nerva_dsl.check.environment import Defined
-from nerva_dsl.check.expressions import PRIMITIVES
+from nerva_dsl.check.expressions import GRAPH_FORMS, PRIMITIVES
 from nerva_dsl.check.initialisers import OPTIONS as INITIALISERS
 from nerva_dsl.check.metrics import LABELLED
 from nerva_dsl.editor import words
