@@ -206,9 +206,7 @@ def _scanner() -> tuple[re.Pattern[str], dict[str, str], frozenset[str]]:
     known = tables()
     words = {text: name for name, text in known.symbols.items() if text.isidentifier()}
     groups = (
-        f"(?P<{name}>{expression})"
-        for name, expression in known.terminals.items()
-        if name not in words.values()
+        f"(?P<{name}>{known.terminals[name]})" for name in known.tried if name not in words.values()
     )
     return re.compile("|".join(groups)), words, frozenset(known.ignored)
 

@@ -62,7 +62,8 @@ class Tables(Record):
 
     Attributes:
         grammar: the text that they are made from.
-        terminals: the regular expression of each, in the order in which they are tried.
+        terminals: the regular expression of each, in the order of the grammar.
+        tried: the order in which they are tried.
         symbols: the text of each that has one text only.
         ignored: terminals between tokens.
         rules: all alternatives.
@@ -73,6 +74,7 @@ class Tables(Record):
 
     grammar: str
     terminals: dict[str, str]
+    tried: tuple[str, ...]
     symbols: dict[str, str]
     ignored: tuple[str, ...]
     rules: tuple[Rule, ...]
@@ -164,7 +166,8 @@ def _made(grammar: str) -> Tables:
     )
     return Tables(
         grammar=grammar,
-        terminals={str(terminal.name): terminal.pattern.to_regexp() for terminal in ordered},
+        terminals={str(terminal.name): terminal.pattern.to_regexp() for terminal in lark.terminals},
+        tried=tuple(str(terminal.name) for terminal in ordered),
         symbols=symbols,
         ignored=tuple(map(str, lark.lexer_conf.ignore)),
         rules=rules,
