@@ -9,7 +9,7 @@ that nobody needs is a pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal
 
 from nerva_dsl.growth import make_growth
@@ -54,7 +54,7 @@ def differentiate(program: Program) -> Program:
     if program.clip_norm is not None:
         # Constants, such as the means of `normalize`, have gradients too: they do not count.
         own = {p.value.name: gradients[p.value.name] for p in trained}
-        applied, clipping = backward.clip(program.clip_norm, own)
+        applied, clipping = backward.clip(program.clip_norm, own, program.weights)
     updates = tuple(
         Update((), backward.origin(p.value), p.value, applied[p.value.name], p.rule)
         for p in trained
@@ -111,9 +111,14 @@ class _Backward:
         return {name: value for name, value in totals.items() if value is not None}
 
     def clip(
-        self, most: float, gradients: dict[str, Value]
+        self, most: float, gradients: dict[str, Value], weights: Collection[str]
     ) -> tuple[dict[str, Value], tuple[Operation, ...]]:
         """The gradients scaled so that their norm together is at most `most`.
+
+        Args:
+            most: the largest norm.
+            gradients: by parameter.
+            weights: names of the parameters that are weights.
 
         Returns:
             The scaled gradients by parameter, and the operations that make them: each is multiplied
@@ -122,7 +127,10 @@ class _Backward:
         before, self.operations = self.operations, []
         origin = self._origin_of(dict(self.forward.results)["loss"])
         number = Type(next(iter(gradients.values())).type.element, (1, 1))
-        squares = [self._square(gradient, self.origin(gradient)) for gradient in gradients.values()]
+        squares = [
+            self._square(gradient, self.origin(gradient), weight=name in weights)
+            for name, gradient in gradients.items()
+        ]
         total: Expr = Number(0.0)
         for place in range(len(squares)):
             total = apply("add", total, Var(f"a{place}"))
@@ -138,11 +146,13 @@ class _Backward:
         clipping, self.operations = tuple(self.operations), before
         return scaled, clipping
 
-    def _square(self, gradient: Value, origin: tuple[Place, ...]) -> Value:
+    def _square(self, gradient: Value, origin: tuple[Place, ...], *, weight: bool) -> Value:
         """The sum of the squares of a parameter's gradient, `[1, 1]`."""
         kind, base = gradient.type, Value(f"{gradient.name}.squares", gradient.type)
         column = Type(kind.element, (kind.rows, 1))
-        if kind.shape[1] == 1 and kind.format == "dense":
+        # What is computed of a weight number by number is at its positions, and the sum is not,
+        # even where there is one position: a weight `[1, 1]` is no column.
+        if not weight:
             rows = self._map(
                 apply("mul", Var("a0"), Var("a0")), (gradient,), base, "square", origin
             )

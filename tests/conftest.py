@@ -3,7 +3,7 @@
 `--refresh` rewrites expected texts; read the difference before committing it. `--programs N` checks
 N generated programs instead of the default, `--programs FIRST:LAST` those of some seeds. `--kills`
 repeats the test in which a compile is killed. `--fuzz N` checks N random strings instead of the
-default.
+default. `--optimize LEVEL` is the C compiler's level for generated programs, for a run of many.
 """
 
 from __future__ import annotations
@@ -34,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=_seeds("40"),
         metavar="N",
         help="how many programs to generate, or FIRST:LAST, the seeds of some (LAST excluded)",
+    )
+    parser.addoption(
+        "--optimize",
+        choices=("0", "1", "2", "3"),
+        default="3",
+        help="optimisation of generated programs' C; users have 3, and 1 takes half the time",
     )
     parser.addoption(
         "--fuzz",

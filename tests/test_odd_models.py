@@ -101,6 +101,15 @@ def test_one_feature_and_one_class(batch):
     agrees(model_of(text), "float64", 1, batch)
 
 
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_clipping_where_a_weight_is_one_number(precision):
+    """Its gradient's square is the norm's part as it is, and is no more at a weight's position."""
+    body = (
+        "h = tanh(linear(x, 3))\nside = linear(slice(h, 0, 1), 1)\ny = linear(concat(h, side), 3)"
+    )
+    agrees(model_of(FRAME.format(body=body, train="clip_norm = 0.1")), precision, 3, 4)
+
+
 def test_constants_of_two_normalizations_are_two():
     model = model_of(
         FRAME.format(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 
 import twins
 from differ import (
@@ -93,7 +94,17 @@ def _variants(seed):
         yield Variant(seed, precision, backend, program, tuple(stages)), generated
 
 
-def test_generated_programs(program_seeds):
+@pytest.fixture
+def _one_thread():
+    """PyTorch on one thread: for so small arrays others only wait, and take the processor."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_generated_programs(program_seeds, pytestconfig):
     """All that is wrong is reported, with the seed that makes the program again."""
     variants, failures = {}, []
     for seed in program_seeds:
@@ -102,7 +113,8 @@ def test_generated_programs(program_seeds):
         except Exception:
             failures.append(f"program {seed} does not compile:\n{traceback.format_exc()}")
     built = {key: generated for key, (_, generated) in variants.items()}
-    classes = build_together(built) if built else {}
+    flags = (f"-O{pytestconfig.getoption('optimize')}",)
+    classes = build_together(built, flags) if built else {}
     for key, (variant, _) in variants.items():
         try:
             _check(variant, classes[key])

@@ -1,15 +1,15 @@
 """Building many models at once: one compiler call each, one link and one shared object for all.
 
-What is compiled is the C text that users get, with the flags that they get. Each is included in a
-file that gives its entries names of their own, and a table of them; cffi reads the tables, so there
-is no wrapper to compile. The models are the run time's own `Model`.
+What is compiled is the C text that users get, with the flags that they get and perhaps more. Each
+is included in a file that gives its entries names of their own, and a table of them; cffi reads the
+tables, so there is no wrapper to compile. The models are the run time's own `Model`.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,16 +32,19 @@ ENTRY = re.compile(r"^([\w *]*?\**)(nerva_\w+)\(([^;]*)\);", re.MULTILINE)
 SHARED = "together.so"
 
 
-def build_together(models: Mapping[str, Generated]) -> dict[str, type[Model]]:
+def build_together(
+    models: Mapping[str, Generated], flags: Sequence[str] = ()
+) -> dict[str, type[Model]]:
     """Compile models, or find them in the cache.
 
     Args:
         models: by a key that is an identifier and tells them apart.
+        flags: of the compiler, besides those that users get.
 
     Returns:
         The `Model` class of each.
     """
-    commands = {key: _commands(key, generated) for key, generated in models.items()}
+    commands = {key: _commands(key, generated, flags) for key, generated in models.items()}
     files = {
         f"{key}{suffix}": text
         for key, generated in models.items()
@@ -68,11 +71,12 @@ def build_together(models: Mapping[str, Generated]) -> dict[str, type[Model]]:
     return _loaded(place / SHARED, models)
 
 
-def _commands(key: str, generated: Generated) -> Commands:
+def _commands(key: str, generated: Generated, flags: Sequence[str]) -> Commands:
     command = find_compiler_command()
     compiler = Compiler(command, compiler_version(command))
     mkl = find_mkl() if generated.uses_mkl else None
-    return build_commands(key, extension_file(key), compiler, resolve_target("native"), mkl=mkl)
+    target = resolve_target("native")
+    return build_commands(key, extension_file(key), compiler, target, mkl=mkl, extra_flags=flags)
 
 
 def _included(key: str, generated: Generated) -> str:

@@ -17,7 +17,7 @@ class Function:
 
     Attributes:
         text: a call, with `{}` for the argument.
-        twin: the argument and what is learned → value.
+        twin: the argument and what is learned, as large as that → value.
         kinks: what is learned → places where a derivative jumps.
         learned: the names that are.
     """
@@ -40,6 +40,11 @@ def _srelu(x: Tensor, al: Tensor, tl: Tensor, ar: Tensor, tr: Tensor) -> Tensor:
 
 def _bent(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return scale * (torch.sqrt(1 + x**2) - 1) + shift * x
+
+
+def _prelu(x: Tensor, slope: Tensor) -> Tensor:
+    """With a slope for every number: each is a channel."""
+    return F.prelu(x.reshape(1, -1), slope.reshape(-1)).reshape(x.shape)
 
 
 def _magnitude(x: Tensor) -> Tensor:
@@ -92,7 +97,7 @@ OWN = [
     Function("normal({})", F.gelu),
     Function("logistic({})", torch.sigmoid),
     Function("wavelet({})", _wavelet),
-    Function("prelu({})", F.prelu, _at(0), ("slope",)),
+    Function("prelu({})", _prelu, _at(0), ("slope",)),
     Function("bent({})", _bent, learned=("scale", "shift")),
     Function("bent({}, shift = -0.4)", _bent, learned=("scale", "shift")),
 ]

@@ -22,6 +22,8 @@ class Env(dict[str, torch.Tensor]):
         running: the running statistics after this step, by parameter.
         near: distances from kinks, `[n, …]` each.
         products: input and output of each linear layer, whose gradient is kept.
+        shared: learned numbers, repeated for each place that reads them; their gradient is kept.
+        condition: the largest of its batch norms; see `condition`.
     """
 
     def __init__(
@@ -38,6 +40,8 @@ class Env(dict[str, torch.Tensor]):
         self.running: Tensors = {}
         self.near: list[torch.Tensor] = []
         self.products: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.shared: Tensors = {}
+        self.condition = 1.0
         self._steps = steps
 
     def __missing__(self, name: str) -> torch.Tensor:
@@ -71,6 +75,8 @@ class Run:
         near: distances from kinks of each sample, `[n, m]`.
         running: the running statistics after a step, by parameter.
         products: input and output of each linear layer, `[n, D]` and `[n, K]`.
+        shared: learned numbers, repeated for each place that reads them, `[n, K]`, by parameter.
+        condition: how much larger than 1 batch norms make a relative error of 1.
     """
 
     output: torch.Tensor
@@ -78,6 +84,8 @@ class Run:
     near: torch.Tensor
     running: Tensors
     products: dict[str, tuple[torch.Tensor, torch.Tensor]]
+    shared: Tensors
+    condition: float
 
 
 @dataclass(frozen=True)
@@ -161,4 +169,4 @@ class Program:
         env = Env(parameters, inputs, masks, self.steps)
         output, loss = self.forward(env, target)
         near = torch.cat(env.near, 1) if env.near else torch.ones(len(x), 1)
-        return Run(output, loss, near, env.running, env.products)
+        return Run(output, loss, near, env.running, env.products, env.shared, env.condition)

@@ -120,7 +120,7 @@ class Writer:
             learned = []
             if holder is not None:
                 name = self.name(holder)
-                learned = [env.parameters[f"{name}.{part}"] for part in function.learned]
+                learned = [shared(env, f"{name}.{part}", x) for part in function.learned]
             for place in function.kinks(*learned):
                 env.kink(x, place)
             return function.twin(x, *learned)
@@ -161,19 +161,37 @@ def linear(env: Env, name: str, x: torch.Tensor) -> torch.Tensor:
     return z
 
 
+def shared(env: Env, name: str, x: torch.Tensor) -> torch.Tensor:
+    """The learned number `name`, or one a feature, once for each number of x."""
+    repeated = env.parameters[name].expand(x.shape)
+    if repeated.requires_grad:
+        repeated.retain_grad()
+        env.shared[name] = repeated
+    return repeated
+
+
 def batch_norm(
     env: Env, name: str, x: torch.Tensor, momentum: float, epsilon: float
 ) -> torch.Tensor:
     """Of PyTorch, its running statistics noted."""
-    mean, var, gamma, beta = (
-        env.parameters[f"{name}.{part}"]
-        for part in ("running_mean", "running_var", "gamma", "beta")
-    )
+    mean, var = (env.parameters[f"{name}.{part}"] for part in ("running_mean", "running_var"))
     running = mean.detach().clone(), var.detach().clone()
-    result = F.batch_norm(x, *running, gamma, beta, env.training, momentum, epsilon)
+    normal = F.batch_norm(x, *running, None, None, env.training, momentum, epsilon)
+    result = normal * shared(env, f"{name}.gamma", x) + shared(env, f"{name}.beta", x)
     if env.training:
+        env.condition = max(env.condition, condition(x.detach(), epsilon))
         env.running[f"{name}.running_mean"], env.running[f"{name}.running_var"] = running
     return result
+
+
+def condition(x: torch.Tensor, epsilon: float) -> float:
+    """How much larger than 1 normalising x makes a relative error of 1.
+
+    That is the size of a feature over its spread: Chan, Golub & LeVeque, Algorithms for computing
+    the sample variance, 1983.
+    """
+    size = x.square().mean(0)
+    return (size / (x.var(0, correction=0) + epsilon)).sqrt().max().item()
 
 
 def dropout(env: Env, name: str, x: torch.Tensor) -> torch.Tensor:
