@@ -119,6 +119,24 @@ def test_growth_where_most_gradients_are_equal(models):
         assert_regrown(net, name, before, after, gone, grown)
 
 
+def test_growth_where_large_gradients_are_together(models):
+    """All that are not zero are where the first sample is taken: what it promises is not there."""
+    net = models["float32"](seed=3)
+    weight = net.parameters()["small.weight"]
+    weight.data[weight.indices >= 48] = 0
+    net.set_parameters({"small.weight": weight})
+    X, t = np.zeros((20, 600), np.float32), data(20)[1]
+    X[:, :6] = np.random.default_rng(0).normal(size=(20, 6))
+    gradients = dense_gradients(net, X, t)
+    assert 96 < np.count_nonzero(gradients["big.weight"]) <= 48 * 6
+    _, layers = regrown(net, "magnitude(0.3)", "gradient()", X=X, t=t)
+    for name, before, after in layers:
+        empties = empty(positions(before, gradients[name].shape[1]), gradients[name].size)
+        gone = removed(before.value, "magnitude", 0.3, len(empties))
+        grown = largest(gradients[name].ravel(), empties, gone.sum())
+        assert_regrown(net, name, before, after, gone, grown)
+
+
 @pytest.mark.parametrize("variant", ["float32", "float64"])
 def test_dense_gradients_are_those_of_the_interpreter(models, variant):
     """And rows of them are the same bits."""

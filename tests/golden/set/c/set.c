@@ -157,6 +157,15 @@ typedef struct {
     uint64_t key, position;
 } Candidate;
 
+/* Memory for changes of patterns, of which each weight gets a part. It is kept from one to the next:
+ * given back, it would stay with the thread that asked for it, beside that of other threads. */
+typedef struct {
+    void *memory;             /* NULL before the first change */
+    size_t bytes;
+    uint64_t *free;           /* where the part of the next weight begins */
+    real *panels;             /* rows of dz of a band, turned */
+} Workspace;
+
 /* What a growing weight loses and gets while its pattern changes. */
 typedef struct {
     int by_sign;              /* positive and negative weights are chosen apart */
@@ -164,25 +173,24 @@ typedef struct {
     uint64_t limit[2];        /* the largest key that goes, of all or of each sign */
     int64_t ties[2];          /* how many of that key go: the first */
     uint64_t *position;       /* [removed] where weights grow, ascending */
-    Candidate *candidate;     /* those kept, and room for a slice's */
-    int64_t *found;           /* candidates in each part of a slice */
-    real *panel;              /* rows of dz of a slice, turned */
-    int64_t held;             /* candidates that are kept so far */
-    uint64_t least;           /* the smallest key of them */
+    Candidate *candidate;     /* [room] those kept so far, where the positions will be */
+    int64_t wanted;           /* how many are to be kept */
+    int64_t held, room;
+    Candidate last;           /* candidates that come after it have no chance */
     real *dense;              /* the gradient's rows for the caller instead, or NULL */
     int64_t first_row, last_row;
+    Workspace *workspace;
     int64_t moved;            /* weights since the model was made */
 } Growth;
 
 enum { GROWING_WEIGHTS = 2 };
-
 
 struct nerva_model {
     void *block;              /* one allocation holds everything */
     real *arena;
     Array arrays[ARRAYS];
     Growth growths[GROWING_WEIGHTS];
-    void *workspace;          /* while patterns change by the gradient, else NULL */
+    Workspace workspace;
 };
 
 enum { ALIGNMENT = 64, ARENA = 27008 };
@@ -242,6 +250,7 @@ void nerva_destroy(nerva_model *model)
 {
     if (!model)
         return;
+    free(model->workspace.memory);
     free(model->block);
     free(model);
 }
@@ -985,8 +994,8 @@ enum { PRUNE_MAGNITUDE, PRUNE_SET, PRUNE_THRESHOLD };
 enum { GROW_RANDOM, GROW_GRADIENT, GROW_MOMENTUM };
 enum {
     PANEL = 2 * LANES,      /* rows whose gradients are computed together */
-    SPAN = 512,               /* columns that a thread takes at a time */
-    SLICE = 1 << 18,          /* positions that are looked at between two choices, or a panel's */
+    SPAN = 96,                /* columns that a thread takes at a time */
+    DEEP = 8,                 /* and panels */
     DIGIT = 11                /* bits that a pass of a selection or a sort looks at */
 };
 
@@ -1029,34 +1038,68 @@ static int passes_below(uint64_t limit)
     return passes;
 }
 
-enum { KEY_PASSES = 3 };
+enum { DIGITS = 1 << DIGIT, KEY_PASSES = 3 };
 
-/* The k-th smallest of `count` integers, k from 1, by their digits from the highest; `ties` becomes
- * how many of the k smallest are equal to it. Every stride-th integer counts. */
-static uint64_t select_key(const uint64_t *number, int stride, int64_t count, int64_t k, int passes,
+/* What is known of the k-th smallest of some integers, k from 1: its digits from the highest. */
+typedef struct {
+    uint64_t known, mask;
+    int64_t k;                /* among those that begin with the same digits */
+} Selection;
+
+/* Learn another digit from how many integers have each of its values. */
+static void learn_digit(Selection *selection, const int64_t *having, int shift)
+{
+    uint64_t digit = 0;
+    while (selection->k > having[digit])
+        selection->k -= having[digit++];
+    selection->known |= digit << shift;
+    selection->mask |= (uint64_t)(DIGITS - 1) << shift;
+}
+
+/* The k-th smallest of every second of `count` integers; `ties` becomes how many of the k smallest
+ * are equal to it. */
+static uint64_t select_key(const uint64_t *number, int64_t count, int64_t k, int passes,
                            int64_t *ties)
 {
-    enum { DIGITS = 1 << DIGIT };
-    uint64_t known = 0, mask = 0;
+    Selection selection = { .k = k };
     for (int shift = (passes - 1) * DIGIT; shift >= 0; shift -= DIGIT) {
         int64_t having[DIGITS] = {0};
         for (int64_t i = 0; i < count; i++)
-            if ((number[i * stride] & mask) == known)
-                having[number[i * stride] >> shift & (DIGITS - 1)]++;
-        uint64_t digit = 0;
-        while (k > having[digit])
-            k -= having[digit++];
-        known |= digit << shift;
-        mask |= (uint64_t)(DIGITS - 1) << shift;
+            having[number[2 * i] >> shift & (DIGITS - 1)] +=
+                (number[2 * i] & selection.mask) == selection.known;
+        learn_digit(&selection, having, shift);
     }
-    *ties = k;
-    return known;
+    *ties = selection.k;
+    return selection.known;
+}
+
+/* Which weights are chosen together: all, or positive ones (0) and negative ones (1). */
+static inline int side_of(int by_sign, real weight)
+{
+    return !by_sign || weight > 0 ? 0 : weight < 0 ? 1 : -1;
+}
+
+/* The k-th smallest key of the weights of a side. */
+static uint64_t select_weight(const real *weight, int64_t count, int by_sign, int side, int64_t k,
+                              int64_t *ties)
+{
+    Selection selection = { .k = k };
+    for (int shift = (KEY_PASSES - 1) * DIGIT; shift >= 0; shift -= DIGIT) {
+        int64_t having[DIGITS] = {0};
+        for (int64_t i = 0; i < count; i++) {
+            const uint64_t key = key_of(weight[i]);
+            having[key >> shift & (DIGITS - 1)] +=
+                ((key & selection.mask) == selection.known) & (side_of(by_sign, weight[i]) == side);
+        }
+        learn_digit(&selection, having, shift);
+    }
+    *ties = selection.k;
+    return selection.known;
 }
 
 /* Sort integers by their digits from the lowest; `spare` has room for as many. */
 static void sort_numbers(uint64_t *number, uint64_t *spare, int64_t count, int passes)
 {
-    enum { DIGITS = 1 << DIGIT };
     uint64_t *from = number, *to = spare;
     for (int shift = 0; shift < passes * DIGIT; shift += DIGIT) {
         int64_t place[DIGITS] = {0};
@@ -1104,26 +1147,18 @@ static void choose_removed(nerva_model *model, Run *run, const nerva_rewiring *h
     Growth *const growth = &model->growths[i];
     const Array *const weight = &model->arrays[GROWING[i].array];
     const int64_t numbers = nonzeros(weight);
-    memset(growth, 0, offsetof(Growth, moved));
+    memset(growth, 0, offsetof(Growth, workspace));
     if (!is_valid(how)) {
         fail(run, BAD_AMOUNT, -1);
         return;
     }
     growth->by_sign = how->prune == PRUNE_SET;
-    uint64_t *const key = malloc(sizeof *key * (size_t)(numbers + 1));
-    if (!key) {
-        fail(run, OUT_OF_MEMORY, GROWING[i].layer);
-        return;
-    }
-    /* Positive weights, or all, from the front; negative ones from the back. */
     int64_t of[2] = {0}, small = 0;
     for (int64_t q = 0; q < numbers; q++) {
-        const real w = weight->value[q];
-        small += fabs((double)w) <= how->amount;
-        if (!growth->by_sign || w > 0)
-            key[of[0]++] = key_of(w);
-        else if (w < 0)
-            key[numbers - ++of[1]] = key_of(w);
+        const int side = side_of(growth->by_sign, weight->value[q]);
+        small += fabs((double)weight->value[q]) <= how->amount;
+        of[0] += side == 0;
+        of[1] += side == 1;
     }
     int64_t goes[2];
     for (int side = 0; side < 2; side++)
@@ -1140,20 +1175,16 @@ static void choose_removed(nerva_model *model, Run *run, const nerva_rewiring *h
         fail(run, EMPTY_LAYER, GROWING[i].layer);
     for (int side = 0; side < 2; side++)
         if (goes[side] > 0)
-            growth->limit[side] = select_key(side ? key + numbers - of[1] : key, 1, of[side],
-                                             goes[side], KEY_PASSES, &growth->ties[side]);
-    free(key);
-    growth->position = malloc(sizeof *growth->position * (size_t)(growth->removed + 1));
-    if (!growth->position)
-        fail(run, OUT_OF_MEMORY, GROWING[i].layer);
+            growth->limit[side] = select_weight(weight->value, numbers, growth->by_sign, side,
+                                                goes[side], &growth->ties[side]);
 }
 
 /* Whether a weight goes; asked once for each, in the order of their positions. */
 static inline int goes(Growth *growth, real weight)
 {
-    if (growth->by_sign && weight == 0)
+    const int side = side_of(growth->by_sign, weight);
+    if (side < 0)
         return 0;
-    const int side = growth->by_sign && weight < 0;
     const uint64_t key = key_of(weight);
     return key < growth->limit[side] || (key == growth->limit[side] && growth->ties[side]-- > 0);
 }
@@ -1217,15 +1248,14 @@ static void draw_distinct(Draws *draws, uint64_t limit, int64_t count, uint64_t 
 }
 
 /* `count` of the empty positions of a weight, uniform among all such choices; ascending. Empty
- * positions are never listed: ranks among them are drawn. Returns 0 if memory ran out. */
-static int draw_empty(const Array *weight, Draws *draws, int64_t count, uint64_t *position)
+ * positions are never listed: ranks among them are drawn. `position` has room for four times `count`,
+ * of which the last three quarters are for work. */
+static void draw_empty(const Array *weight, Draws *draws, int64_t count, uint64_t *position)
 {
     const int64_t numbers = nonzeros(weight);
     const int64_t empty = weight->rows * weight->columns - numbers;
     const int64_t drawn = 2 * count > empty ? empty - count : count;
-    uint64_t *const spare = malloc(sizeof *spare * (size_t)(3 * drawn + 1));
-    if (!spare)
-        return 0;
+    uint64_t *const spare = position + count;
     if (drawn == count)
         draw_distinct(draws, (uint64_t)empty, drawn, position, spare);
     else {                    /* so many that the others are drawn */
@@ -1239,7 +1269,6 @@ static int draw_empty(const Array *weight, Draws *draws, int64_t count, uint64_t
                 position[place++] = rank;
         }
     }
-    free(spare);
     /* The q-th non-zero, at p, has p - q empty positions before it. */
     int64_t q = 0, row = 0;
     for (int64_t i = 0; i < count; i++) {
@@ -1251,16 +1280,40 @@ static int draw_empty(const Array *weight, Draws *draws, int64_t count, uint64_t
         }
         position[i] += (uint64_t)q;
     }
-    return 1;
 }
 
-/* Keep the k candidates of the largest keys, in any order; of equal keys the first positions. */
-static void keep_best(Candidate *candidate, int64_t count, int64_t k, uint64_t positions,
-                      uint64_t *least)
+/* Candidates are ordered by key, the largest first, and equal keys by position. Which ones are kept
+ * does not depend on the order in which they are found. */
+enum {
+    STAGED = 128,             /* candidates that a thread finds before it hands them over */
+    MORE = 1 << 14            /* least room beside the candidates that are kept */
+};
+
+/* What a thread has found, and what it knows of the candidates that are kept. */
+typedef struct {
+    Candidate found[STAGED], last;
+    int count;
+} Finds;
+
+/* Room for candidates: choosing among them takes time in proportion to all, so that there must be
+ * some in proportion to be found between two choices. */
+static int64_t room_for(int64_t removed)
 {
+    return removed + (removed / 8 > MORE ? removed / 8 : MORE);
+}
+
+static inline int is_wanted(uint64_t key, uint64_t position, Candidate last)
+{
+    return key > last.key || (key == last.key && position <= last.position);
+}
+
+/* Keep as many candidates as are wanted, in any order. */
+static void keep_best(Growth *growth, const Array *weight)
+{
+    Candidate *const candidate = growth->candidate;
+    const int64_t count = growth->held, k = growth->wanted;
     int64_t ties;
-    const uint64_t limit = select_key(&candidate->key, 2, count, count - k + 1, KEY_PASSES, &ties);
-    *least = limit;
+    const uint64_t limit = select_key(&candidate->key, count, count - k + 1, KEY_PASSES, &ties);
     int64_t above = 0, equal = 0;
     for (int64_t i = 0; i < count; i++) {
         const Candidate here = candidate[i];
@@ -1271,35 +1324,95 @@ static void keep_best(Candidate *candidate, int64_t count, int64_t k, uint64_t p
             candidate[above++] = here;
         }
     }
+    growth->held = k;
+    growth->last = (Candidate){ limit, UINT64_MAX };
     if (above + equal == k)
         return;
     Candidate *const tied = candidate + above;
-    const uint64_t last = select_key(&tied->position, 2, equal, k - above,
-                                     passes_below(positions), &ties);
+    const uint64_t positions = (uint64_t)(weight->rows * weight->columns);
+    growth->last.position =
+        select_key(&tied->position, equal, k - above, passes_below(positions), &ties);
     int64_t kept = 0;
     for (int64_t i = 0; i < equal; i++)
-        if (tied[i].position <= last)
+        if (tied[i].position <= growth->last.position)
             tied[kept++] = tied[i];
 }
 
-/* How many panels of rows make a slice. */
-static int64_t panels_per_slice(const Array *weight)
+/* Candidates lie where the positions will be; there is room for as many as `room_for` says.
+ * `least`: smaller keys are not wanted. */
+static void begin_candidates(Growth *growth, int64_t wanted, int64_t room, uint64_t least)
 {
-    const int64_t across = (weight->columns + SPAN - 1) / SPAN;
-    const int64_t panels = SLICE / (PANEL * SPAN * across);
-    const int64_t all = (weight->rows + PANEL - 1) / PANEL;
-    return panels < 1 ? 1 : panels < all ? panels : all;
+    growth->wanted = wanted;
+    growth->candidate = (Candidate *)growth->position;
+    growth->room = room;
+    growth->held = 0;
+    growth->last = (Candidate){ least, UINT64_MAX };
 }
 
-static int64_t parts_per_slice(const Array *weight)
+/* Hand over what was found, and hear what has a chance now. */
+static void hand_over(Growth *growth, const Array *weight, Finds *finds)
 {
-    return panels_per_slice(weight) * ((weight->columns + SPAN - 1) / SPAN);
+    #pragma omp critical (candidates)
+    {
+        if (growth->held + finds->count > growth->room)
+            keep_best(growth, weight);
+        memcpy(growth->candidate + growth->held, finds->found,
+               sizeof *finds->found * (size_t)finds->count);
+        growth->held += finds->count;
+        finds->last = growth->last;
+    }
+    finds->count = 0;
+}
+
+static inline void find(Growth *growth, const Array *weight, Finds *finds, uint64_t key,
+                        uint64_t position)
+{
+    if (finds->count == STAGED)
+        hand_over(growth, weight, finds);
+    finds->found[finds->count++] = (Candidate){ key, position };
+}
+
+/* Positions take the place of the candidates that are kept, ascending. */
+static void end_candidates(Growth *growth, const Array *weight)
+{
+    if (growth->held > growth->removed)
+        keep_best(growth, weight);
+    for (int64_t i = 0; i < growth->removed; i++)
+        growth->position[i] = growth->candidate[i].position;
+    sort_numbers(growth->position, growth->position + growth->removed, growth->removed,
+                 passes_below((uint64_t)(weight->rows * weight->columns)));
+}
+
+enum {
+    COLUMNS = 12,              /* that are computed together */
+    SAMPLED = 96,             /* the place in a sample of the key that is guessed */
+    LEAST_GUESSED = 1024      /* new weights for which a guess is worth it */
+};
+
+/* What comparing two vectors gives: all bits of a lane. */
+typedef __typeof__((vector){0} < (vector){0}) lane_mask;
+
+static inline int is_full(const lane_mask *mask)
+{
+    int64_t words[VECTOR_BYTES / sizeof(int64_t)], all = -1;
+    memcpy(words, mask, sizeof words);
+    for (size_t i = 0; i < VECTOR_BYTES / sizeof(int64_t); i++)
+        all &= words[i];
+    return all == -1;
+}
+
+/* Whether all absolute values of a vector are below a bound; that of NaN is not. */
+static inline int all_below(const real *numbers, real least)
+{
+    const vector lanes = *(const vector *)numbers, bound = (vector){0} + least;
+    const lane_mask below = (lanes < bound) & (lanes > -bound);
+    return is_full(&below);
 }
 
 /* sums[k][r] = Σ_c panel[c][r] · x[k, c] over the batch, for a panel of rows and 12 columns; columns
- * past the last repeat it. */
-static inline void gradient_tile(const real *panel, const real *x, int64_t left, int count,
-                                 real (*sums)[PANEL])
+ * past the last repeat it. Returns whether some absolute value is not below `least`. */
+static inline int gradient_tile(const real *panel, const real *x, int64_t left, int count, real least,
+                                real (*sums)[PANEL])
 {
     const real *const x0 = x + (left > 0 ? 0 : left - 1) * STRIDE;
     vector s0_0 = {0}, s0_1 = {0};
@@ -1354,50 +1467,57 @@ static inline void gradient_tile(const real *panel, const real *x, int64_t left,
         s11_0 += x11[c] * r0;
         s11_1 += x11[c] * r1;
     }
-    ((vector *)sums[0])[0] = s0_0;
-    ((vector *)sums[0])[1] = s0_1;
-    ((vector *)sums[1])[0] = s1_0;
-    ((vector *)sums[1])[1] = s1_1;
-    ((vector *)sums[2])[0] = s2_0;
-    ((vector *)sums[2])[1] = s2_1;
-    ((vector *)sums[3])[0] = s3_0;
-    ((vector *)sums[3])[1] = s3_1;
-    ((vector *)sums[4])[0] = s4_0;
-    ((vector *)sums[4])[1] = s4_1;
-    ((vector *)sums[5])[0] = s5_0;
-    ((vector *)sums[5])[1] = s5_1;
-    ((vector *)sums[6])[0] = s6_0;
-    ((vector *)sums[6])[1] = s6_1;
-    ((vector *)sums[7])[0] = s7_0;
-    ((vector *)sums[7])[1] = s7_1;
-    ((vector *)sums[8])[0] = s8_0;
-    ((vector *)sums[8])[1] = s8_1;
-    ((vector *)sums[9])[0] = s9_0;
-    ((vector *)sums[9])[1] = s9_1;
-    ((vector *)sums[10])[0] = s10_0;
-    ((vector *)sums[10])[1] = s10_1;
-    ((vector *)sums[11])[0] = s11_0;
-    ((vector *)sums[11])[1] = s11_1;
-}
-
-/* Whether a number's absolute value is larger, or it is NaN. */
-static inline int is_larger(real number, real least)
-{
-    return !((number <= least) & (-number <= least));
-}
-
-/* The same of any number of a panel, by vectors. */
-static inline int any_larger(const real *sums, real least)
-{
-    const vector *const lanes = (const vector *)sums;
     const vector bound = (vector){0} + least;
-    __typeof__(bound <= bound) smaller = (lanes[0] <= bound) & (-lanes[0] <= bound);
-    smaller &= (lanes[1] <= bound) & (-lanes[1] <= bound);
-    int64_t words[VECTOR_BYTES / sizeof(int64_t)], all = -1;
-    memcpy(words, &smaller, sizeof words);
-    for (size_t i = 0; i < VECTOR_BYTES / sizeof(int64_t); i++)
-        all &= words[i];
-    return all != -1;
+    lane_mask below = bound == bound;
+    below &= (s0_0 < bound) & (s0_0 > -bound);
+    ((vector *)sums[0])[0] = s0_0;
+    below &= (s0_1 < bound) & (s0_1 > -bound);
+    ((vector *)sums[0])[1] = s0_1;
+    below &= (s1_0 < bound) & (s1_0 > -bound);
+    ((vector *)sums[1])[0] = s1_0;
+    below &= (s1_1 < bound) & (s1_1 > -bound);
+    ((vector *)sums[1])[1] = s1_1;
+    below &= (s2_0 < bound) & (s2_0 > -bound);
+    ((vector *)sums[2])[0] = s2_0;
+    below &= (s2_1 < bound) & (s2_1 > -bound);
+    ((vector *)sums[2])[1] = s2_1;
+    below &= (s3_0 < bound) & (s3_0 > -bound);
+    ((vector *)sums[3])[0] = s3_0;
+    below &= (s3_1 < bound) & (s3_1 > -bound);
+    ((vector *)sums[3])[1] = s3_1;
+    below &= (s4_0 < bound) & (s4_0 > -bound);
+    ((vector *)sums[4])[0] = s4_0;
+    below &= (s4_1 < bound) & (s4_1 > -bound);
+    ((vector *)sums[4])[1] = s4_1;
+    below &= (s5_0 < bound) & (s5_0 > -bound);
+    ((vector *)sums[5])[0] = s5_0;
+    below &= (s5_1 < bound) & (s5_1 > -bound);
+    ((vector *)sums[5])[1] = s5_1;
+    below &= (s6_0 < bound) & (s6_0 > -bound);
+    ((vector *)sums[6])[0] = s6_0;
+    below &= (s6_1 < bound) & (s6_1 > -bound);
+    ((vector *)sums[6])[1] = s6_1;
+    below &= (s7_0 < bound) & (s7_0 > -bound);
+    ((vector *)sums[7])[0] = s7_0;
+    below &= (s7_1 < bound) & (s7_1 > -bound);
+    ((vector *)sums[7])[1] = s7_1;
+    below &= (s8_0 < bound) & (s8_0 > -bound);
+    ((vector *)sums[8])[0] = s8_0;
+    below &= (s8_1 < bound) & (s8_1 > -bound);
+    ((vector *)sums[8])[1] = s8_1;
+    below &= (s9_0 < bound) & (s9_0 > -bound);
+    ((vector *)sums[9])[0] = s9_0;
+    below &= (s9_1 < bound) & (s9_1 > -bound);
+    ((vector *)sums[9])[1] = s9_1;
+    below &= (s10_0 < bound) & (s10_0 > -bound);
+    ((vector *)sums[10])[0] = s10_0;
+    below &= (s10_1 < bound) & (s10_1 > -bound);
+    ((vector *)sums[10])[1] = s10_1;
+    below &= (s11_0 < bound) & (s11_0 > -bound);
+    ((vector *)sums[11])[0] = s11_0;
+    below &= (s11_1 < bound) & (s11_1 > -bound);
+    ((vector *)sums[11])[1] = s11_1;
+    return !is_full(&below);
 }
 
 /* A panel of rows of dz, turned: the numbers of a sample lie together. */
@@ -1408,117 +1528,178 @@ static void turn_panel(const Array *weight, const real *dz, int64_t top, int cou
             panel[c * PANEL + r] = top + r < weight->rows ? dz[(top + r) * STRIDE + c] : 0;
 }
 
-/* The gradient at some rows and columns: candidates are those not smaller than the smallest that is
- * kept so far, at empty positions. Or the gradient is stored, if somebody wants to see it. */
-static void search(Growth *growth, const Array *weight, const real *panel, const real *x,
-                   int64_t top, int64_t left, int64_t part, int count)
+/* A binary search without branches: where it ends is anybody's guess. */
+static int is_empty(const Array *weight, int64_t row, int32_t column)
 {
-    enum { WIDTH = 12 };
-    const int64_t rows = weight->rows - top < PANEL ? weight->rows - top : PANEL;
-    const int64_t right = left + SPAN < weight->columns ? left + SPAN : weight->columns;
-    if (growth->dense && (top >= growth->last_row || top + rows <= growth->first_row))
-        return;
-    /* In each row, the next non-zero that may be met. */
-    int64_t next[PANEL];
-    for (int64_t r = 0; r < rows; r++) {
-        next[r] = weight->row_start[top + r];
-        while (next[r] < weight->row_start[top + r + 1] && weight->column[next[r]] < left)
-            next[r]++;
+    const int32_t *from = weight->column + weight->row_start[row];
+    int64_t left = weight->row_start[row + 1] - weight->row_start[row];
+    if (left == 0)
+        return 1;
+    while (left > 1) {
+        const int64_t half = left / 2;
+        from += half & -(int64_t)(from[half - 1] < column);
+        left -= half;
     }
-    Candidate *const found = growth->candidate + growth->removed + part * PANEL * SPAN;
-    const real least = growth->held < growth->removed ? -1 : number_of(growth->least);
-    int64_t candidates = 0;
-    for (int64_t column = left; column < right; column += WIDTH) {
-        _Alignas(VECTOR_BYTES) real sums[WIDTH][PANEL];
-        gradient_tile(panel, x + column * STRIDE, weight->columns - column, count, sums);
-        const int width = right - column < WIDTH ? (int)(right - column) : WIDTH;
-        if (growth->dense) {
-            for (int64_t r = 0; r < rows; r++)
-                if (top + r >= growth->first_row && top + r < growth->last_row)
-                    for (int k = 0; k < width; k++)
-                        growth->dense[(top + r - growth->first_row) * weight->columns + column + k] =
-                            sums[k][r];
+    return *from != column;
+}
+
+/* The gradients of a tile that may be candidates, at empty positions. */
+static void find_in_tile(Growth *growth, const Array *weight, Finds *finds, real (*sums)[PANEL],
+                         int64_t top, int64_t column, int64_t width)
+{
+    const int64_t rows = weight->rows - top < PANEL ? weight->rows - top : PANEL;
+    const real least = number_of(finds->last.key);
+    for (int64_t part = 0; part < width * (PANEL / LANES); part++) {
+        const int64_t k = part / (PANEL / LANES), begin = part % (PANEL / LANES) * LANES;
+        if (all_below(sums[k] + begin, least))
             continue;
+        const int64_t end = begin + LANES < rows ? begin + LANES : rows;
+        for (int64_t r = begin; r < end; r++) {
+            if ((sums[k][r] < least) & (sums[k][r] > -least))
+                continue;
+            const uint64_t key = key_of(sums[k][r]);
+            const int64_t position = (top + r) * weight->columns + column + k;
+            if (is_wanted(key, (uint64_t)position, finds->last)
+                && is_empty(weight, top + r, (int32_t)(column + k)))
+                find(growth, weight, finds, key, (uint64_t)position);
         }
-        for (int k = 0; k < width; k++) {
-            const int64_t some = any_larger(sums[k], least) ? rows : 0;
-            for (int64_t r = 0; r < some; r++) {
-                if (!is_larger(sums[k][r], least))
-                    continue;
-                const uint64_t key = key_of(sums[k][r]);
-                if (growth->held == growth->removed && key <= growth->least)
-                    continue;     /* it is NaN */
-                const int64_t end = weight->row_start[top + r + 1];
-                while (next[r] < end && weight->column[next[r]] < column + k)
-                    next[r]++;
-                if (next[r] < end && weight->column[next[r]] == column + k)
-                    continue;
-                found[candidates++] = (Candidate){
-                    key, (uint64_t)((top + r) * weight->columns + column + k)
-                };
-            }
-        }
+    }
+}
+
+/* The gradients of a tile, for the caller. */
+static void store_tile(const Growth *growth, const Array *weight, real (*sums)[PANEL], int64_t top,
+                       int64_t column, int64_t width)
+{
+    for (int64_t r = 0; r < PANEL; r++) {
+        const int64_t row = top + r - growth->first_row;
+        if (row >= 0 && top + r < growth->last_row)
+            for (int64_t k = 0; k < width; k++)
+                growth->dense[row * weight->columns + column + k] = sums[k][r];
+    }
+}
+
+/* The gradients at the rows of a panel and up to COLUMNS columns before `right`: those that may be
+ * candidates are found; or all are stored, if somebody wants to see them. */
+static inline void look_at_tile(Growth *growth, const Array *weight, Finds *finds, const real *x,
+                                int count, int64_t band, int64_t panel, int64_t column,
+                                int64_t right)
+{
+    _Alignas(VECTOR_BYTES) real sums[COLUMNS][PANEL];
+    const int64_t top = (band + panel) * PANEL;
+    const int64_t width = right - column < COLUMNS ? right - column : COLUMNS;
+    const real *const turned = growth->workspace->panels + panel * PANEL * BATCH;
+    const int some = gradient_tile(turned, x + column * STRIDE, weight->columns - column, count,
+                                   number_of(finds->last.key), sums);
+    if (growth->dense)
+        store_tile(growth, weight, sums, top, column, width);
+    else if (some)
+        find_in_tile(growth, weight, finds, sums, top, column, width);
+}
+
+/* All tiles of some panels of a band and of SPAN columns. */
+static void search(Growth *growth, const Array *weight, const real *x, int count, int64_t band,
+                   int64_t first, int64_t last, int64_t left)
+{
+    const int64_t right = left + SPAN < weight->columns ? left + SPAN : weight->columns;
+    Finds finds = { .count = 0 };
+    if (!growth->dense)
+        hand_over(growth, weight, &finds);
+    for (int64_t panel = first; panel < last; panel++) {
+        const int64_t top = (band + panel) * PANEL;
+        if (growth->dense && (top >= growth->last_row || top + PANEL <= growth->first_row))
+            continue;
+        for (int64_t column = left; column < right; column += COLUMNS)
+            look_at_tile(growth, weight, &finds, x, count, band, panel, column, right);
     }
     if (!growth->dense)
-        growth->found[part] = candidates;
+        hand_over(growth, weight, &finds);
 }
 
-/* Of the candidates that were kept and those found in a slice, keep as many as grow. Later positions
- * of an equal key have no chance: slices come in the order of positions. */
-static void keep_largest(Growth *growth, const Array *weight, int64_t parts)
+/* How many tiles are looked at first, for a guess of the smallest key that grows: so many that
+ * SAMPLED / 3 * 2 positions of them are to be expected to grow. With few new weights there are few
+ * candidates without a guess. */
+static int64_t sampled_tiles(const Growth *growth, const Array *weight)
 {
-    Candidate *const all = growth->candidate;
-    int64_t count = growth->held;
-    for (int64_t part = 0; part < parts; part++) {
-        memmove(all + count, all + growth->removed + part * PANEL * SPAN,
-                sizeof *all * (size_t)growth->found[part]);
-        count += growth->found[part];
-    }
-    growth->held = count < growth->removed ? count : growth->removed;
-    if (count >= growth->removed)
-        keep_best(all, count, growth->removed, (uint64_t)(weight->rows * weight->columns),
-                  &growth->least);
+    const double positions = (double)weight->rows * (double)weight->columns;
+    const double tiles = SAMPLED / 1.5 * positions / ((double)growth->removed * PANEL * COLUMNS);
+    return growth->dense || growth->removed < LEAST_GUESSED ? 0 : (int64_t)tiles + 1;
 }
 
-/* Remember where the candidates that were kept are; their memory is the next weight's. */
-static void keep_positions(Growth *growth)
+/* One of these tiles: they go through the columns once, and again and again through the panels. */
+static void sample_tile(Growth *growth, const Array *weight, const real *x, int count,
+                        int64_t panels, int64_t tile, int64_t tiles)
 {
-    for (int64_t i = 0; i < growth->removed; i++)
-        growth->position[i] = growth->candidate[i].position;
+    const int64_t across = (weight->columns + COLUMNS - 1) / COLUMNS;
+    const int64_t column = (int64_t)((double)tile / (double)tiles * (double)across) * COLUMNS;
+    Finds finds = { .count = 0 };
+    hand_over(growth, weight, &finds);
+    look_at_tile(growth, weight, &finds, x, count, 0, tile % panels, column, weight->columns);
+    hand_over(growth, weight, &finds);
 }
 
-/* Memory to look for the largest gradients of all growing weights, one after the other. `dense`:
- * their gradients are not compared but stored. Returns 0 if memory ran out. */
-static int make_workspace(nerva_model *model, int dense)
+/* The smallest key that may grow, guessed: more of the tiles' than are expected are larger. */
+static void guess(Growth *growth, const Array *weight)
 {
-    int64_t candidates = 0, parts = 0, panels = 0;
+    const int enough = growth->held >= growth->wanted;
+    if (enough)
+        keep_best(growth, weight);
+    begin_candidates(growth, growth->removed, room_for(growth->removed),
+                     enough ? growth->last.key : 0);
+}
+
+/* Panels of dz that are turned and looked at together: a part of a core's second cache. */
+enum {
+    PANEL_BYTES = PANEL * BATCH * (int)sizeof(real),
+    BAND = PANEL_BYTES < 1 << 17 ? (1 << 17) / PANEL_BYTES : 1
+};
+
+/* Integers that a weight needs until its new positions are known; then, as many as they are. */
+static int64_t need_of(const Growth *growth, int grow)
+{
+    return grow == GROW_RANDOM ? 4 * growth->removed : 2 * room_for(growth->removed);
+}
+
+/* Give the weights their memory for a change of all patterns; `stored`: only to see gradients. Gradients are looked at one
+ * weight after the other: candidates take the place of the last weight's. Returns 0 if there is no
+ * memory. */
+static int make_workspace(nerva_model *model, int grow, int stored)
+{
+    Workspace *const workspace = &model->workspace;
+    int64_t together = 0, positions = 0, more = 0, panels = 0;
     for (int i = 0; i < GROWING_WEIGHTS; i++) {
-        const Array *const weight = &model->arrays[GROWING[i].array];
-        const int64_t own = parts_per_slice(weight);
-        const int64_t room = dense ? 0 : model->growths[i].removed + own * PANEL * SPAN;
-        candidates = room > candidates ? room : candidates;
-        parts = own > parts ? own : parts;
-        panels = panels_per_slice(weight) > panels ? panels_per_slice(weight) : panels;
+        const Growth *const growth = &model->growths[i];
+        const int64_t need = stored ? 0 : need_of(growth, grow);
+        const int64_t own = (model->arrays[GROWING[i].array].rows + PANEL - 1) / PANEL;
+        together += need;
+        positions += growth->removed;
+        more = need - growth->removed > more ? need - growth->removed : more;
+        panels = own > panels ? own : panels;
     }
-    char *memory = NULL;
-    for (;;) {                /* first to know how much, then to give each its place */
-        size_t used = 0;
-        Candidate *const candidate = take(memory, &used, sizeof *candidate * (size_t)candidates);
-        int64_t *const found = take(memory, &used, sizeof *found * (size_t)parts);
-        real *const panel = take(memory, &used, sizeof *panel * (size_t)(panels * PANEL * BATCH));
-        for (int i = 0; i < GROWING_WEIGHTS; i++) {
-            model->growths[i].candidate = candidate;
-            model->growths[i].found = found;
-            model->growths[i].panel = panel;
-        }
-        if (memory)
-            return 1;
-        model->workspace = malloc(used + ALIGNMENT);
-        if (!model->workspace)
-            return 0;
-        const uintptr_t begin = (uintptr_t)model->workspace + ALIGNMENT - 1;
-        memory = (char *)(begin - begin % ALIGNMENT);
+    const int64_t integers = stored ? 0 : grow == GROW_GRADIENT ? positions + more : together;
+    const size_t band = grow == GROW_GRADIENT ? (size_t)(panels < BAND ? panels : BAND) : 0;
+    size_t used = 0;
+    take(NULL, &used, band * PANEL_BYTES);
+    take(NULL, &used, sizeof(uint64_t) * (size_t)integers);
+    if (!workspace->memory || used > workspace->bytes) {
+        free(workspace->memory);
+        workspace->memory = malloc(used + ALIGNMENT);
+        workspace->bytes = workspace->memory ? used : 0;
     }
+    if (!workspace->memory)
+        return 0;
+    const uintptr_t begin = (uintptr_t)workspace->memory + ALIGNMENT - 1;
+    char *const memory = (char *)(begin - begin % ALIGNMENT);
+    used = 0;
+    workspace->panels = take(memory, &used, band * PANEL_BYTES);
+    workspace->free = take(memory, &used, sizeof(uint64_t) * (size_t)integers);
+    for (int i = 0; i < GROWING_WEIGHTS; i++) {
+        Growth *const growth = &model->growths[i];
+        growth->workspace = workspace;
+        growth->position = workspace->free;
+        if (grow != GROW_GRADIENT)
+            workspace->free += need_of(growth, grow);
+    }
+    return 1;
 }
 
 static Draws draws_for(const Run *run, uint32_t purpose, int i)
@@ -1528,44 +1709,58 @@ static Draws draws_for(const Run *run, uint32_t purpose, int i)
 }
 
 /* Where a layer's new weights grow. The largest gradients are known already. */
-static void choose_grown(nerva_model *model, Run *run, int grow, int i)
+static void choose_grown(nerva_model *model, const Run *run, int grow, int i)
 {
     Growth *const growth = &model->growths[i];
     const Array *const weight = &model->arrays[GROWING[i].array];
-    int done = 1;
-    if (grow == GROW_RANDOM) {
+    if (grow == GROW_RANDOM && growth->removed > 0) {
         Draws draws = draws_for(run, 7, i);
-        done = draw_empty(weight, &draws, growth->removed, growth->position);
-    } else {
-        uint64_t *const spare = malloc(sizeof *spare * (size_t)(growth->removed + 1));
-        done = spare != NULL;
-        if (done)
-            sort_numbers(growth->position, spare, growth->removed,
-                         passes_below((uint64_t)(weight->rows * weight->columns)));
-        free(spare);
+        draw_empty(weight, &draws, growth->removed, growth->position);
     }
-    if (!done)
-        fail(run, OUT_OF_MEMORY, GROWING[i].layer);
 }
 
-/* A number uniform in [0, 1). */
-static double uniform(const Draws *draws, int64_t number)
+/* First values of new weights: two come from one block of Philox, and are drawn together. */
+typedef struct {
+    Draws draws;
+    int64_t pair;             /* which values are known: 2 · pair and the next; -1 for none */
+    double value[2];
+} FirstValues;
+
+/* A number uniform in [0, 1), from 64 bits. */
+static double uniform(const uint32_t *word)
 {
-    uint32_t word[4];
-    philox(draws->seed, draws->purpose, draws->stream, draws->round, (uint64_t)number / 2, word);
-    const uint32_t *const own = word + number % 2 * 2;
-    return (double)(((uint64_t)own[1] << 32 | own[0]) >> 11) * 0x1p-53;
+    return (double)(((uint64_t)word[1] << 32 | word[0]) >> 11) * 0x1p-53;
 }
 
-/* The first value of a new weight; normal ones by Box and Muller, in pairs. */
-static real new_weight(const Draws *draws, int i, int64_t number)
+/* Normal values come by Box and Muller. */
+static void draw_pair(FirstValues *values, int i, int64_t pair)
 {
     const double first = GROWING[i].first, second = GROWING[i].second;
-    if (!GROWING[i].normal)
-        return (real)(first == second ? first : first + (second - first) * uniform(draws, number));
-    const double radius = sqrt(-2 * log1p(-uniform(draws, number / 2 * 2)));
-    const double angle = 6.283185307179586 * uniform(draws, number / 2 * 2 + 1);
-    return (real)(first + second * radius * (number % 2 ? sin(angle) : cos(angle)));
+    const Draws *const draws = &values->draws;
+    uint32_t word[4];
+    philox(draws->seed, draws->purpose, draws->stream, draws->round, (uint64_t)pair, word);
+    double *const value = values->value;
+    value[0] = uniform(word);
+    value[1] = uniform(word + 2);
+    if (GROWING[i].normal) {
+        const double radius = second * sqrt(-2 * log1p(-value[0]));
+        const double angle = 6.283185307179586 * value[1];
+        value[0] = first + radius * cos(angle);
+        value[1] = first + radius * sin(angle);
+    } else
+        for (int one = 0; one < 2; one++)
+            value[one] = first + (second - first) * value[one];
+    values->pair = pair;
+}
+
+/* The first value of a layer's new weight of a number. */
+static real first_value(FirstValues *values, int i, int64_t number)
+{
+    if (!GROWING[i].normal && GROWING[i].first == GROWING[i].second)
+        return (real)GROWING[i].first;
+    if (values->pair != number / 2)
+        draw_pair(values, i, number / 2);
+    return (real)values->value[number % 2];
 }
 
 /* A number of a weight moves to another place, with the optimizer's state. */
@@ -1591,7 +1786,7 @@ static void rewire(nerva_model *model, const Run *run, int i)
             if (!goes(growth, weight->value[q]))
                 move_number(weight, i, q, kept++);
     }
-    const Draws draws = draws_for(run, 8, i);
+    FirstValues values = { .draws = draws_for(run, 8, i), .pair = -1 };
     int64_t grown = growth->removed;
     for (int64_t row = weight->rows - 1; row >= 0; row--) {
         const uint64_t first = (uint64_t)(row * weight->columns);
@@ -1603,7 +1798,7 @@ static void rewire(nerva_model *model, const Run *run, int i)
                 move_number(weight, i, kept - 1, kept - 1 + grown);
             const int64_t place = kept + --grown;
             weight->column[place] = column;
-            weight->value[place] = new_weight(&draws, i, grown);
+            weight->value[place] = first_value(&values, i, grown);
             for (int state = 0; state < SHAPE[GROWING[i].array].states; state++)
                 weight->state[state][place] = GROWING[i].state[state];
         }
@@ -2261,29 +2456,50 @@ KERNEL top_gradients(Growth *growth, const Array *weight, const real *restrict d
 {
     if (growth->dense ? growth->last_row == 0 : growth->removed == 0)
         return;               /* the same for all threads */
+    const int64_t panels = (weight->rows + PANEL - 1) / PANEL;
     const int64_t across = (weight->columns + SPAN - 1) / SPAN;
-    const int64_t most = panels_per_slice(weight);
-    int64_t panels = 1;       /* slices grow: before the first choice every position is a candidate */
-    for (int64_t begin = 0; begin < weight->rows; begin += panels * PANEL, panels *= 2) {
-        const int64_t left = (weight->rows - begin + PANEL - 1) / PANEL;
-        panels = panels < most ? panels : most;
-        panels = panels < left ? panels : left;
-        #pragma omp for schedule(static) nowait
-        for (int64_t panel = 0; panel < panels; panel++)
-            turn_panel(weight, dz, begin + panel * PANEL, count,
-                       growth->panel + panel * PANEL * BATCH);
-        meet(run);
-        #pragma omp for schedule(static) nowait
-        for (int64_t part = 0; part < panels * across; part++)
-            search(growth, weight, growth->panel + part / across * PANEL * BATCH, x,
-                   begin + part / across * PANEL, part % across * SPAN, part, count);
-        meet(run);
-        if (omp_get_thread_num() == 0 && !growth->dense)
-            keep_largest(growth, weight, panels * across);
-        meet(run);
+    const int leads = omp_get_thread_num() == 0;
+    int64_t tiles = sampled_tiles(growth, weight);
+    if (leads && !growth->dense) {
+        growth->position = growth->workspace->free;
+        begin_candidates(growth, tiles ? SAMPLED : growth->removed,
+                         tiles ? 8 * SAMPLED : room_for(growth->removed), 0);
     }
-    if (omp_get_thread_num() == 0 && !growth->dense)
-        keep_positions(growth);
+    for (int64_t first = 0; first < panels; first += BAND) {
+        const int64_t here = panels - first < BAND ? panels - first : BAND;
+        const int64_t blocks = (here + DEEP - 1) / DEEP;
+        #pragma omp for schedule(static) nowait
+        for (int64_t panel = 0; panel < here; panel++)
+            turn_panel(weight, dz, (first + panel) * PANEL, count,
+                       growth->workspace->panels + panel * PANEL * BATCH);
+        meet(run);
+        if (first == 0 && tiles > 0) {
+            #pragma omp for schedule(static) nowait
+            for (int64_t tile = 0; tile < tiles; tile++)
+                sample_tile(growth, weight, x, count, here, tile, tiles);
+            meet(run);
+            if (leads)
+                guess(growth, weight);
+            meet(run);
+        }
+        #pragma omp for schedule(dynamic, 1) nowait
+        for (int64_t part = 0; part < blocks * across; part++)
+            search(growth, weight, x, count, first, part % blocks * DEEP,
+                   (part % blocks + 1) * DEEP < here ? (part % blocks + 1) * DEEP : here,
+                   part / blocks * SPAN);
+        meet(run);
+        if (tiles > 0 && first + BAND >= panels && growth->held < growth->removed) {
+            tiles = 0;        /* too large a guess: all over again without */
+            first = -BAND;
+            meet(run);
+            if (leads)
+                begin_candidates(growth, growth->removed, room_for(growth->removed), 0);
+        }
+    }
+    if (leads && !growth->dense) {
+        end_candidates(growth, weight);
+        growth->workspace->free = growth->position + growth->removed;
+    }
     meet(run);
 }
 
@@ -2579,7 +2795,7 @@ static void regrow(nerva_model *model, const nerva_job *job, int64_t first, int 
         choose_removed(model, run, &how, i);
     meet(run);
     if (leads) {
-        if (!run->error && how.grow == GROW_GRADIENT && !make_workspace(model, 0))
+        if (!run->error && !make_workspace(model, how.grow, 0))
             fail(run, OUT_OF_MEMORY, -1);
         run->leave = run->error;
     }
@@ -2601,12 +2817,9 @@ static void regrow(nerva_model *model, const nerva_job *job, int64_t first, int 
             rewire(model, run, i);
             settle(model, run, i);
         }
-        free(model->growths[i].position);
     }
     meet(run);
     if (leads) {
-        free(model->workspace);
-        model->workspace = NULL;
         if (!run->leave) {
             run->regrows++;
             run->regrown = run->steps_done;
@@ -2641,7 +2854,7 @@ int nerva_dense_gradient(nerva_model *model, const nerva_job *job, nerva_report 
         growth->first_row = wanted ? first_row : 0;
         growth->last_row = wanted ? last_row : 0;
     }
-    if (!make_workspace(model, 1))
+    if (!make_workspace(model, GROW_GRADIENT, 1))
         run.error = OUT_OF_MEMORY;
     else {
         #pragma omp parallel num_threads(team(job))
@@ -2651,8 +2864,6 @@ int nerva_dense_gradient(nerva_model *model, const nerva_job *job, nerva_report 
             restore_subnormals(before);
         }
     }
-    free(model->workspace);
-    model->workspace = NULL;
     for (int i = 0; i < GROWING_WEIGHTS; i++)
         model->growths[i].dense = NULL;
     return finish(report, &run);
