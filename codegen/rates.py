@@ -7,9 +7,9 @@ precision: 1 - 0.999^step has lost four digits in single precision when the trai
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from nerva_dsl.ir.program import Program, Rule
+from nerva_dsl.record import replace
 from nerva_dsl.scalar import Apply, Expr, Var, is_truth, variables
 
 _UNIFORM = {"lr", "step"}

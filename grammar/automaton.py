@@ -1,22 +1,24 @@
-"""Lark's LALR parser as a loop over its tables.
+"""Parsing with the tables of the grammar.
 
-The states and what is done in them are Lark's. Its own loop spends most of its time on reductions
-that build nothing: an operand goes through the rules of all operators, from the tightest to the
-loosest, before the one that takes it. Here each such run is looked up at once.
+What is done with a piece depends on the kinds of its tokens only, and most lines of a file are like
+others: relu of a linear, a constant. So the parser first finds the reductions for a sequence of
+kinds, which it keeps, and then executes them on the tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
-from lark.parsers.lalr_analysis import Shift
-from lark.parsers.lalr_parser_state import ParseConf
-
 from nerva_dsl.grammar.layout import Lexeme
+from nerva_dsl.grammar.tables import END, Rule, Tables
 
-_Reduction = tuple[Callable[[list[Any]], Any], int, str]
-"""What builds a rule's node, how many parts it has, and what the rule is of."""
+_KEPT = 4096
+"""Sequences of kinds of which the reductions are kept: lines differ in fewer ways."""
+
+_Reduction = tuple[int, int, Callable[[list[Any]], Any]]
+"""How many of the tokens come before it, how many parts it takes, and what builds its node."""
 
 
 class UnexpectedError(Exception):
@@ -27,75 +29,122 @@ class UnexpectedError(Exception):
         self.token = token
 
 
+class _WrongError(Exception):
+    """The place of the first token that is wrong."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__(place)
+        self.place = place
+
+
 class Automaton:
     """A parser from one start rule.
 
     Args:
-        tables: Lark's, for that rule.
+        tables: of the grammar.
+        start: the rule.
+        builder: has a method for each node of the grammar, which makes it of its parts.
     """
 
-    def __init__(self, tables: ParseConf[int]) -> None:
-        self._start, self._end = tables.start_state, tables.end_state
-        self._shifts: dict[int, dict[str, int]] = {state: {} for state in tables.states}
-        self._reductions: dict[int, dict[str, _Reduction]] = {state: {} for state in tables.states}
-        self._passes: dict[int, dict[str, str]] = {state: {} for state in tables.states}
-        self._runs: dict[tuple[int, int, str], int] = {}
-        for state, row in tables.states.items():
-            for symbol, (action, argument) in row.items():
-                if action is Shift:
-                    self._shifts[state][symbol] = argument
-                    continue
-                origin, size = argument.origin.name, len(argument.expansion)
-                if size == 1 and argument.options.expand1 and argument.alias is None:
-                    self._passes[state][symbol] = origin
-                else:
-                    build = tables.callbacks[argument]
-                    self._reductions[state][symbol] = build, size, origin
+    def __init__(self, tables: Tables, start: str, builder: object) -> None:
+        self._tables = tables
+        self._start, self._end = tables.starts[start]
+        self._builds = [_build(rule, builder) for rule in tables.rules]
+        self._kept = lru_cache(_KEPT)(self._reductions)
 
-    def parse(self, tokens: Iterable[Lexeme]) -> Any:
+    def parse(self, tokens: Sequence[Lexeme]) -> Any:
         """The node of some tokens.
 
         Raises:
             UnexpectedError: at the first token with which they are wrong.
         """
-        shifts, reductions, passes, runs = (
-            self._shifts, self._reductions, self._passes, self._runs,
-        )  # fmt: skip
-        state = self._start
-        states = [state]
+        try:
+            reductions = self._kept(tuple([token.type for token in tokens]))
+        except _WrongError as error:
+            wrong = tokens[error.place] if error.place < len(tokens) else None
+            raise UnexpectedError(wrong) from None
         values: list[Any] = []
-        for token in (*tokens, None):
-            kind = "$END" if token is None else token.type
-            while (following := shifts[state].get(kind)) is None:
-                if token is None and state == self._end:
-                    return values[-1]
-                if kind in passes[state]:
-                    place = states[-2], state, kind
-                    if place not in runs:
-                        runs[place] = self._run(*place)
-                    state = states[-1] = runs[place]
-                    continue
-                reduction = reductions[state].get(kind)
-                if reduction is None:
-                    raise UnexpectedError(token)
-                build, size, origin = reduction
-                values[-size:] = [build(values[-size:])]
-                del states[-size:]
-                state = shifts[states[-1]][origin]
-                states.append(state)
-            state = following
-            states.append(state)
-            values.append(token)
-        raise AssertionError("the end is never shifted")
+        taken = 0
+        for place, size, build in reductions:
+            if place > taken:
+                values += tokens[taken:place]
+                taken = place
+            values[-size:] = [build(values[-size:])]
+        return values[-1]
 
-    def _run(self, below: int, state: int, kind: str) -> int:
-        """The state after all reductions before a token which build nothing.
+    def allowed(self, kinds: Iterable[str]) -> frozenset[str]:
+        """The terminals that can follow some others, `END` included; none if those are wrong."""
+        states = [self._start]
+        for kind in kinds:
+            if self._advance(states, kind) is None:
+                return frozenset()
+        row = {*self._tables.shifts[states[-1]], *self._tables.reductions[states[-1]]}
+        terminals = [kind for kind in row if kind.isupper()]
+        return frozenset(k for k in terminals if self._advance([*states], k) is not None)
+
+    def _reductions(self, kinds: tuple[str, ...]) -> tuple[_Reduction, ...]:
+        """All reductions that build something, in order.
+
+        Raises:
+            _WrongError: the tokens are no piece.
+        """
+        states = [self._start]
+        found: list[_Reduction] = []
+        for place, kind in enumerate((*kinds, END)):
+            rules = self._advance(states, kind)
+            if rules is None:
+                raise _WrongError(place)
+            found += [
+                (place, self._tables.rules[number].size, self._builds[number])
+                for number in rules
+                if not self._tables.rules[number].passes
+            ]
+        return tuple(found)
+
+    def _advance(self, states: list[int], kind: str) -> list[int] | None:
+        """Take one more terminal.
 
         Args:
-            below: the state before the part that they pass on.
-            state: the one after it.
-            kind: of the token.
+            states: what was taken before; changes.
+            kind: the terminal.
+
+        Returns:
+            The alternatives that were completed before it; None if it cannot stand there.
         """
-        while state != self._end and (origin := self._passes[state].get(kind)) is not None:
-            state = self._shifts[below][origin]
-        return state
+        shifts, reductions, rules = self._tables.shifts, self._tables.reductions, self._tables.rules
+        completed: list[int] = []
+        while (following := shifts[states[-1]].get(kind)) is None:
+            if kind == END and states[-1] == self._end:
+                return completed
+            number = reductions[states[-1]].get(kind)
+            if number is None:
+                return None
+            completed.append(number)
+            rule = rules[number]
+            del states[-rule.size :]
+            states.append(shifts[states[-1]][rule.origin])
+        states.append(following)
+        return completed
+
+
+def _build(rule: Rule, builder: object) -> Callable[[list[Any]], Any]:
+    """What makes the node of an alternative, or the list of its parts."""
+    if rule.inlined:
+        return (lambda parts: _spread(parts, rule.spread)) if rule.spread else list
+    if rule.passes:
+        return lambda parts: parts[0]
+    build: Callable[[list[Any]], Any] = getattr(builder, rule.builds)
+    if not rule.spread:
+        return build
+    return lambda parts: build(_spread(parts, rule.spread))
+
+
+def _spread(parts: list[Any], places: tuple[int, ...]) -> list[Any]:
+    """Parts with the parts of some of them in their places."""
+    result: list[Any] = []
+    for place, part in enumerate(parts):
+        if place in places:
+            result += part
+        else:
+            result.append(part)
+    return result

@@ -4,21 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, cast
-
-from lark import Transformer
 
 from nerva_dsl import syntax
 from nerva_dsl.grammar.layout import Lexeme
+from nerva_dsl.record import Record, replace
 from nerva_dsl.source import Span
 
 Children = Sequence[Any]
 """What a rule has matched: lexemes and the nodes of its parts, in order."""
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(Record):
     """The first line of a block: its word, and for a definition its name and signature."""
 
     span: Span
@@ -37,7 +34,8 @@ def _name(lexeme: Lexeme) -> syntax.Name:
 
 
 def _span(children: Children) -> Span:
-    return cast(Span, children[0].span.to(children[-1].span))
+    first: Span = children[0].span
+    return Span(first.source, first.start, children[-1].span.end)
 
 
 def _nodes(children: Children) -> tuple[Any, ...]:
@@ -45,7 +43,7 @@ def _nodes(children: Children) -> tuple[Any, ...]:
     return tuple(child for child in children if not isinstance(child, Lexeme))
 
 
-class Builder(Transformer[Lexeme, Any]):
+class Builder:
     """Builds the node of each rule from its parts."""
 
     def model_name(self, children: Children) -> syntax.ModelName:

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from nerva_dsl.record import Record
+
 INDENTATION = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Record):
     """Where a group may be broken.
 
     Attributes:
@@ -27,8 +28,7 @@ class Line:
     flat: str = " "
 
 
-@dataclass(frozen=True, slots=True)
-class Comment:
+class Comment(Record):
     """A comment of the source.
 
     Attributes:
@@ -40,8 +40,7 @@ class Comment:
     trailing: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Concat:
+class Concat(Record):
     """Documents one after the other.
 
     Attributes:
@@ -52,12 +51,10 @@ class Concat:
     broken: bool
 
 
-@dataclass(frozen=True, slots=True)
 class Group(Concat):
     """Documents that are broken together or not at all."""
 
 
-@dataclass(frozen=True, slots=True)
 class Indent(Concat):
     """Documents whose lines, but for the one on which they begin, are indented once more."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Set
-from dataclasses import replace
 
 from nerva_dsl.errors import Diagnostic, Note
 from nerva_dsl.grammar import habits
 from nerva_dsl.grammar.layout import COMPARISONS, OPERATORS, Lexeme, Piece, kinds
+from nerva_dsl.record import replace
 
 _EXPRESSION = kinds("NAME INTEGER REAL STRING TRUE FALSE LPAR LSQB MINUS NOT IF")
 _STATEMENT = kinds("MODEL PARAM LET INPUT TARGET")

@@ -12,7 +12,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 
@@ -21,8 +20,10 @@ from nerva_dsl.errors import DiagnosticError
 from nerva_dsl.grammar.automaton import Automaton
 from nerva_dsl.grammar.documents import INDENTATION, Comment, Printed, lay_out
 from nerva_dsl.grammar.layout import CLOSING, CONTINUES, OPENING, Block, Lexeme, Piece, split
-from nerva_dsl.grammar.parser import automaton, comments, lexemes, parse_all
+from nerva_dsl.grammar.parser import comments, lexemes, parse_all
 from nerva_dsl.grammar.printing import CommentedLexeme, Printer, Statement
+from nerva_dsl.grammar.tables import tables
+from nerva_dsl.record import Record
 from nerva_dsl.source import Source
 
 WIDTH = 100
@@ -50,8 +51,7 @@ def format_source(source: Source) -> str:
         return text
 
 
-@dataclass(frozen=True)
-class _Content:
+class _Content(Record):
     """What is in a file without syntax errors: its statements and blocks, and its comments."""
 
     source: Source
@@ -77,8 +77,7 @@ class _Content:
         return tokens, [_text(comment) for comment in self.comments]
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(Record):
     """A statement, header, line or closing brace, or a comment on a line of its own.
 
     Attributes:
@@ -242,4 +241,4 @@ def _with_comments(lines: Sequence[Printed]) -> Iterator[str]:
 
 @cache
 def _automaton(start: str) -> Automaton:
-    return automaton(start, Printer())
+    return Automaton(tables(), start, Printer())

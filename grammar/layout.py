@@ -8,11 +8,8 @@ are never closed end where the next statement evidently begins.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
-from lark import Token
-
-from nerva_dsl.record import record
+from nerva_dsl.record import Record
 from nerva_dsl.source import Span
 
 MAX_NESTING = 256
@@ -45,23 +42,22 @@ _FILE_ONLY = kinds(
 _STARTS = _FILE_ONLY | {"LOSS", "STATE", "RETURN"}
 
 
-class Lexeme(Token):
-    """A token that knows its place."""
+class Lexeme(str):
+    """A token: its text, with the terminal that it is and its place."""
 
-    __slots__ = ("span",)
+    __slots__ = ("span", "type")
+    type: str
     span: Span
 
     @classmethod
     def of(cls, kind: str, text: str, span: Span) -> Lexeme:
         """A token of a terminal, with its place."""
-        # Without Lark's constructor, which sorts out ways to call it and takes half of the time.
         lexeme = str.__new__(cls, text)
-        lexeme.type, lexeme.value, lexeme.span = kind, text, span
+        lexeme.type, lexeme.span = kind, span
         return lexeme
 
 
-@record
-class Piece:
+class Piece(Record):
     """The tokens of one statement, header or line.
 
     Attributes:
@@ -85,8 +81,7 @@ class Piece:
         return self.tokens[0].span.to(self.tokens[-1].span)
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(Record):
     """A header, the lines after it, and the closing brace, or None if it is missing."""
 
     header: Piece

@@ -1,6 +1,6 @@
 """The parser: from a source to its syntax, and to everything that is wrong with it.
 
-text → tokens → layout.split → each piece through Lark's LALR tables → builder → syntax
+text → tokens → layout.split → each piece through the LALR tables → builder → syntax
 """
 
 from __future__ import annotations
@@ -9,10 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Set
 from functools import cache
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
-
-from lark import Lark, Transformer, UnexpectedToken
 
 from nerva_dsl import syntax
 from nerva_dsl.errors import Diagnostic, DiagnosticError
@@ -20,15 +17,11 @@ from nerva_dsl.grammar import expected, habits
 from nerva_dsl.grammar.automaton import Automaton, UnexpectedError
 from nerva_dsl.grammar.builder import Builder, Header, word
 from nerva_dsl.grammar.layout import MAX_NESTING, Block, Lexeme, Piece, split
-from nerva_dsl.runtime.tables import tables_directory
+from nerva_dsl.grammar.tables import tables
 from nerva_dsl.source import Source, Span
-
-_STARTS = ["statement", "header", "setting", "update", "step", "expression", "stray"]
 
 _DEFINED = ("PARAM", "LET", "INPUT", "TARGET", "METRIC", "FUNCTION", "LOSS", "SCHEDULE")
 _DEFINED_IN_BLOCKS = ("OPTIMIZER", "LAYER")
-
-_BUILDER = Builder()
 
 
 def parse(source: Source) -> syntax.File:
@@ -98,9 +91,9 @@ class _Parser:
         except UnexpectedError as error:
             allowed = _allowed(piece, error.token)
             if error.token is not None:
-                problem = expected.unexpected(piece, error.token, allowed, _symbols())
+                problem = expected.unexpected(piece, error.token, allowed, tables().symbols)
             else:
-                problem = expected.at_end(piece, allowed, _symbols())
+                problem = expected.at_end(piece, allowed, tables().symbols)
             return self._broken(piece, problem)
         # Every level takes a token at least.
         deep = _too_nested(node) if len(piece.tokens) > MAX_NESTING else None
@@ -147,14 +140,9 @@ class _Parser:
 
 
 def _allowed(piece: Piece, wrong: Lexeme | None) -> Set[str]:
-    """The terminals that could stand where a token is wrong, or at the end.
-
-    Lark tries each of them in the state before it.
-    """
-    state = _lark().parse_interactive(start=piece.start)
-    for token in takewhile(lambda token: token is not wrong, piece.tokens):
-        state.feed_token(token)
-    return state.accepts()  # type: ignore[no-untyped-call, no-any-return]
+    """The terminals that could stand where a token is wrong, or at the end."""
+    before = takewhile(lambda token: token is not wrong, piece.tokens)
+    return _automaton(piece.start).allowed(token.type for token in before)
 
 
 def expected_at(start: str, before: Iterable[Lexeme]) -> frozenset[str]:
@@ -164,59 +152,13 @@ def expected_at(start: str, before: Iterable[Lexeme]) -> frozenset[str]:
         start: the start rule.
         before: the tokens, from the beginning of a piece.
     """
-    state = _lark().parse_interactive(start=start)
-    try:
-        for token in before:
-            state.feed_token(token)
-    except UnexpectedToken:
-        return frozenset()
-    return frozenset(state.accepts())  # type: ignore[no-untyped-call]
-
-
-def automaton(start: str, builder: Transformer[Lexeme, Any]) -> Automaton:
-    """A parser from one start rule of the grammar.
-
-    Args:
-        start: the rule.
-        builder: makes a result of each rule from those of its parts.
-    """
-    return Automaton(_lark(builder).parse_interactive(start=start).parser_state.parse_conf)
-
-
-@cache
-def _lark(builder: Transformer[Lexeme, Any] = _BUILDER) -> Lark:
-    """Lark's parser of the grammar.
-
-    Its tables take longer to make than a whole compile from the cache; Lark keeps them in a file,
-    under a hash of the grammar and of its own version, and makes them again if that is damaged.
-    """
-    grammar = Path(__file__).with_name("nerva.lark").read_text(encoding="utf-8")
-    directory = tables_directory()
-    return Lark(
-        grammar,
-        parser="lalr",
-        lexer="basic",
-        start=_STARTS,
-        transformer=builder,
-        maybe_placeholders=False,
-        cache=False if directory is None else str(directory / "grammar.lark-tables"),
-    )
+    return _automaton(start).allowed(token.type for token in before)
 
 
 @cache
 def _automaton(start: str) -> Automaton:
     """The parser of the pieces of a start rule."""
-    return automaton(start, _BUILDER)
-
-
-@cache
-def _symbols() -> dict[str, str]:
-    """The text of every terminal that has one text only."""
-    return {
-        terminal.name: terminal.pattern.value
-        for terminal in _lark().terminals
-        if terminal.pattern.type == "str"
-    }
+    return Automaton(tables(), start, Builder())
 
 
 def lexemes(source: Source) -> list[Lexeme]:
@@ -255,23 +197,18 @@ def whole(source: Source) -> Iterator[Lexeme]:
 
 def terminals() -> dict[str, str]:
     """The regular expression of every terminal of the grammar."""
-    return {terminal.name: terminal.pattern.to_regexp() for terminal in _lark().terminals}
+    return tables().terminals
 
 
 @cache
 def _scanner() -> tuple[re.Pattern[str], dict[str, str], frozenset[str]]:
-    """One expression of all terminals, the words that are no names, and what is left out.
-
-    Terminals are tried in Lark's order: by priority, the longest that is possible, the longest as
-    written.
-    """
-    words = {text: name for name, text in _symbols().items() if text.isidentifier()}
-    terminals = sorted(
-        (terminal for terminal in _lark().terminals if terminal.name not in words.values()),
-        key=lambda t: (-t.priority, -t.pattern.max_width, -len(t.pattern.value), t.name),
+    """One expression of all terminals, the words that are no names, and what is left out."""
+    known = tables()
+    words = {text: name for name, text in known.symbols.items() if text.isidentifier()}
+    groups = (
+        f"(?P<{name}>{known.terminals[name]})" for name in known.tried if name not in words.values()
     )
-    groups = (f"(?P<{terminal.name}>{terminal.pattern.to_regexp()})" for terminal in terminals)
-    return re.compile("|".join(groups)), words, frozenset(_lark().lexer_conf.ignore)
+    return re.compile("|".join(groups)), words, frozenset(known.ignored)
 
 
 def _nesting(tokens: tuple[Lexeme, ...]) -> int:

@@ -4,10 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
-
-from lark import Transformer
 
 from nerva_dsl.grammar.documents import (
     Comment,
@@ -18,6 +15,7 @@ from nerva_dsl.grammar.documents import (
     indent,
 )
 from nerva_dsl.grammar.layout import Lexeme
+from nerva_dsl.record import Record, replace
 
 _LEVELS = {
     "OR": 1, "AND": 2, "PLUS": 4, "MINUS": 4,
@@ -41,8 +39,7 @@ class CommentedLexeme(Lexeme):
         return commented
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(Record):
     """A statement, header or line of a block.
 
     Attributes:
@@ -57,8 +54,7 @@ class Statement:
     rest: Document
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Record):
     """What is printed for a rule.
 
     Attributes:
@@ -74,8 +70,7 @@ class _Part:
     bracketed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Chain:
+class _Chain(Record):
     """`left operator right`, where `left` may be a chain of operators that bind as tightly."""
 
     level: int
@@ -84,8 +79,7 @@ class _Chain:
     right: Any
 
 
-@dataclass(frozen=True, slots=True)
-class _Alternatives:
+class _Alternatives(Record):
     """`if a then b else`, as often as there are conditions, and what holds otherwise."""
 
     items: tuple[Any, ...]
@@ -94,7 +88,7 @@ class _Alternatives:
 Children = Sequence[Any]
 
 
-class Printer(Transformer[Lexeme, Any]):
+class Printer:
     """Makes of each rule what is printed for it, from its parts."""
 
     # ---------------------------------------------------------------------------- statements

@@ -10,7 +10,6 @@ that nobody needs is a pass.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from typing import Literal
 
 from nerva_dsl.growth import make_growth
@@ -35,6 +34,7 @@ from nerva_dsl.ir.operations import (
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Dim, Place, Type, Value
 from nerva_dsl.naming import fresh_name
+from nerva_dsl.record import replace
 from nerva_dsl.scalar import Expr, Number, Var, apply
 from nerva_dsl.scalar.derivative import derivative
 from nerva_dsl.scalar.simplify import simplify

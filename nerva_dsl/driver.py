@@ -105,10 +105,15 @@ def compile_model(
         DiagnosticError: the file is wrong.
         ToolchainError: there is no C compiler, or it fails.
     """
+    return build_model(check(path, overrides).model, backend=backend, target=target)
+
+
+def build_model(model: CheckedModel, *, backend: str = "auto", target: str = "native") -> Path:
+    """Stages 2 to 6; as `compile_model`."""
     from nerva_dsl.runtime.build import build
     from nerva_dsl.runtime.target import resolve_target
 
-    generated = emit_c(path, overrides, backend=backend, target=target)
+    generated = emit_model(model, backend=backend, target=target)
     return build(generated, resolve_target(target))
 
 

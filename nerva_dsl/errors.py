@@ -1,13 +1,16 @@
-"""What can go wrong: diagnostics about a `.nerva` file, and faults of the toolchain or machine."""
+"""What can be wrong with a `.nerva` file: diagnostics, with their codes."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from nerva_dsl.faults import NervaError, ToolchainError
+from nerva_dsl.record import Record
 from nerva_dsl.source import Span
+
+__all__ = ["CODES", "Diagnostic", "DiagnosticError", "NervaError", "Note", "ToolchainError"]
 
 CODES: Mapping[str, str] = {
     # Files and syntax.
@@ -80,33 +83,14 @@ CODES: Mapping[str, str] = {
 """Every code, with what it is about. A code never changes its meaning."""
 
 
-class NervaError(Exception):
-    """Base of every error that a user can cause; its text is for the user.
-
-    Attributes:
-        exit_status: of the command line: 1, the input is wrong; 2, the command line is; 3, the
-            toolchain or machine fails.
-    """
-
-    exit_status = 1
-
-
-class ToolchainError(NervaError):
-    """No compiler, a compiler that fails, no space for the cache."""
-
-    exit_status = 3
-
-
-@dataclass(frozen=True)
-class Note:
+class Note(Record):
     """A second place that a diagnostic points at."""
 
     span: Span
     text: str
 
 
-@dataclass(frozen=True)
-class Diagnostic:
+class Diagnostic(Record):
     """One message about a file.
 
     Attributes:
@@ -147,8 +131,7 @@ class Diagnostic:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class _Mark:
+class _Mark(Record):
     """A range to be underlined."""
 
     span: Span

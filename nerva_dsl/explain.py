@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from nerva_dsl.ir.operations import Group, Update
 from nerva_dsl.ir.program import Program
 from nerva_dsl.model import CheckedModel
+from nerva_dsl.record import Record
 
 
-@dataclass(frozen=True)
-class LayerRow:
+class LayerRow(Record):
     """A layer's weight.
 
     Attributes:
@@ -31,8 +29,7 @@ class LayerRow:
     flops: int
 
 
-@dataclass(frozen=True)
-class OperationRow:
+class OperationRow(Record):
     """One kernel of a training step: the values that it gives, its family, and why that one."""
 
     name: str
@@ -40,8 +37,7 @@ class OperationRow:
     why: str
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(Record):
     """Layers, and the kernels of a training step in order."""
 
     layers: tuple[LayerRow, ...]

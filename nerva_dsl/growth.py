@@ -9,13 +9,14 @@ step by which it follows the gradients there.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nerva_dsl.ir.operations import DenseGradient, Operation, Update, WeightGradient
 from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Graph, Growing, Parameter, Program, Regrow, Rule
 from nerva_dsl.ir.types import Type, Value
 from nerva_dsl.naming import fresh_name
+from nerva_dsl.record import replace
 from nerva_dsl.scalar import Number, Var, apply
 
 MOMENTUM = 0.9

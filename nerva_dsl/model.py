@@ -7,10 +7,10 @@ definitions the prelude or the file has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from nerva_dsl.record import Record
 from nerva_dsl.scalar import Expr
 from nerva_dsl.source import Source, Span
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 Precision = Literal["float32", "float64"]
 
 
-@dataclass(frozen=True, eq=False)
-class Value:
+class Value(Record, eq=False):
     """One value of the graph: `width` features of each sample.
 
     Attributes:
@@ -36,17 +35,14 @@ class Value:
     name: str | None
 
 
-@dataclass(frozen=True, eq=False)
 class Input(Value):
     """The model's input as floating-point numbers."""
 
 
-@dataclass(frozen=True, eq=False)
 class Target(Value):
     """The target: real numbers as given, or a class label as a one-hot vector of `width`."""
 
 
-@dataclass(frozen=True, eq=False)
 class Linear(Value):
     """`W x + b` with the parameters of `layer`."""
 
@@ -54,7 +50,6 @@ class Linear(Value):
     x: Value
 
 
-@dataclass(frozen=True, eq=False)
 class Elementwise(Value):
     """A scalar expression at each feature of each sample.
 
@@ -69,7 +64,6 @@ class Elementwise(Value):
     label: str
 
 
-@dataclass(frozen=True, eq=False)
 class Normalize(Value):
     """`(x - mean) / std`; each of C constants covers width / C consecutive features."""
 
@@ -78,7 +72,6 @@ class Normalize(Value):
     std: tuple[float, ...]
 
 
-@dataclass(frozen=True, eq=False)
 class Reduce(Value):
     """The sum or the largest of a sample's features; of width 1."""
 
@@ -86,21 +79,18 @@ class Reduce(Value):
     x: Value
 
 
-@dataclass(frozen=True, eq=False)
 class Softmax(Value):
     """`softmax(x)` over features."""
 
     x: Value
 
 
-@dataclass(frozen=True, eq=False)
 class LogSoftmax(Value):
     """`log_softmax(x)` over features."""
 
     x: Value
 
 
-@dataclass(frozen=True, eq=False)
 class Learned(Value):
     """A trained scalar of one use of a function, repeated for every feature and sample.
 
@@ -113,7 +103,6 @@ class Learned(Value):
     initial: float
 
 
-@dataclass(frozen=True, eq=False)
 class BatchNorm(Value):
     """`(x - mean) / sqrt(variance + epsilon) * gamma + beta`, each feature by itself.
 
@@ -131,7 +120,6 @@ class BatchNorm(Value):
     epsilon: float
 
 
-@dataclass(frozen=True, eq=False)
 class Dropout(Value):
     """In training, `x m / (1 - rate)` with m Bernoulli(1 - rate); otherwise x."""
 
@@ -139,14 +127,12 @@ class Dropout(Value):
     rate: float
 
 
-@dataclass(frozen=True, eq=False)
 class Concat(Value):
     """The features of several values, one after the other."""
 
     parts: tuple[Value, ...]
 
 
-@dataclass(frozen=True, eq=False)
 class Slice(Value):
     """`width` features of x, from feature `begin` on."""
 
@@ -154,8 +140,7 @@ class Slice(Value):
     begin: int
 
 
-@dataclass(frozen=True)
-class Initialiser:
+class Initialiser(Record):
     """Distribution of initial weights, its parameters resolved for one layer.
 
     `uniform`: between `first` and `second`. `normal`: mean `first`, standard deviation `second`.
@@ -166,8 +151,7 @@ class Initialiser:
     second: float
 
 
-@dataclass(frozen=True, eq=False)
-class Pattern:
+class Pattern(Record, eq=False):
     """The positions of a sparse weight that a file gives.
 
     Attributes:
@@ -181,8 +165,7 @@ class Pattern:
     path: Path
 
 
-@dataclass(frozen=True, eq=False)
-class Layer:
+class Layer(Record, eq=False):
     """The parameters of one `linear`.
 
     Attributes:
@@ -221,8 +204,7 @@ class Layer:
         return self.nnz < self.inputs * self.outputs
 
 
-@dataclass(frozen=True)
-class InputSpec:
+class InputSpec(Record):
     """The declared input: `features` numbers a sample."""
 
     name: str
@@ -231,8 +213,7 @@ class InputSpec:
     span: Span
 
 
-@dataclass(frozen=True)
-class TargetSpec:
+class TargetSpec(Record):
     """The declared target: labels 0 … size − 1, or `size` real numbers."""
 
     name: str
@@ -241,8 +222,7 @@ class TargetSpec:
     span: Span
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(Record):
     """An optimizer's update of one weight, as assignments executed in order.
 
     Attributes:
@@ -260,8 +240,7 @@ class Rule:
     span: Span
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(Record):
     """What `evaluate` measures beside the loss.
 
     Attributes:
@@ -282,8 +261,7 @@ class Metric:
     span: Span
 
 
-@dataclass(frozen=True)
-class Regrow:
+class Regrow(Record):
     """Dynamic sparse training: how the patterns change.
 
     Attributes:
@@ -308,8 +286,7 @@ class Regrow:
     span: Span
 
 
-@dataclass(frozen=True)
-class CheckedModel:
+class CheckedModel(Record):
     """A whole model.
 
     Attributes:

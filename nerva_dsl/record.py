@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeVar, dataclass_transform
+from typing import dataclass_transform
 
-_Record = TypeVar("_Record")
+from msgspec import Struct
+from msgspec.structs import replace
+
+__all__ = ["Record", "replace"]
 
 
 @dataclass_transform(frozen_default=True)
-def record(cls: type[_Record]) -> type[_Record]:
-    """A dataclass with slots, equal by its fields, whose fields the type checker holds constant.
+class Record(Struct, frozen=True):
+    """The base of frozen classes whose constructor takes their fields.
 
-    A frozen dataclass sets each field by a call, so that it takes twice as long to make one: a
-    fifth of the time that checking a long file takes. Where values are few, `frozen=True` is it.
+    As a frozen dataclass, but made in a ninth of the time, and its class, whose methods are not
+    generated, in a fiftieth: with a hundred classes that is what a short command waits for.
+    Records are equal by class and fields; with `eq=False` each is equal to itself only, and so are
+    those of classes derived from such a one.
     """
-    own_hash = cls.__dict__.get("__hash__")
-    made = dataclass(slots=True, unsafe_hash=own_hash is None)(cls)
-    if own_hash is not None:
-        made.__hash__ = own_hash  # type: ignore[method-assign]
-    return made

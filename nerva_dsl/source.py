@@ -5,7 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import NamedTuple
+
+from nerva_dsl.record import Record
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +36,8 @@ class Source:
         return self.text[self._starts[number - 1] : self._starts[number] - 1]
 
 
-class Span(NamedTuple):
+class Span(Record):
     """A range of a source's text, from offset `start` up to `end`."""
-
-    # A tuple because there are several for each token, and a tuple is made in half of the time.
 
     source: Source
     start: int

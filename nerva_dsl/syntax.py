@@ -9,52 +9,46 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from nerva_dsl.record import record
+from nerva_dsl.record import Record
 from nerva_dsl.source import Source, Span
 
 
-@record
-class Name:
+class Name(Record):
     """A name, where it is defined or where it is used."""
 
     span: Span
     text: str
 
 
-@record
-class NumberLiteral:
+class NumberLiteral(Record):
     """A number as written; an integer if its text is all digits."""
 
     span: Span
     text: str
 
 
-@record
-class TextLiteral:
+class TextLiteral(Record):
     """A string, without its quotes."""
 
     span: Span
     text: str
 
 
-@record
-class Truth:
+class Truth(Record):
     """`true` or `false`."""
 
     span: Span
     value: bool
 
 
-@record
-class ListLiteral:
+class ListLiteral(Record):
     """`[a, b, …]`."""
 
     span: Span
     items: tuple[Expression, ...]
 
 
-@record
-class Unary:
+class Unary(Record):
     """`-x` or `not x`."""
 
     span: Span
@@ -62,8 +56,7 @@ class Unary:
     operand: Expression
 
 
-@record
-class Binary:
+class Binary(Record):
     """`x + y` and the other infix operators, comparisons and `and`, `or` included."""
 
     span: Span
@@ -72,8 +65,7 @@ class Binary:
     right: Expression
 
 
-@record
-class Conditional:
+class Conditional(Record):
     """`if condition then chosen else otherwise`."""
 
     span: Span
@@ -82,8 +74,7 @@ class Conditional:
     otherwise: Expression
 
 
-@record
-class Range:
+class Range(Record):
     """`i in first .. last`, an argument of `product`."""
 
     span: Span
@@ -92,8 +83,7 @@ class Range:
     last: Expression
 
 
-@record
-class Argument:
+class Argument(Record):
     """One argument of a call, by position if it has no name."""
 
     span: Span
@@ -101,8 +91,7 @@ class Argument:
     value: Expression | Range
 
 
-@record
-class Call:
+class Call(Record):
     """`name(arguments)`."""
 
     span: Span
@@ -115,16 +104,14 @@ Expression = (
 )
 
 
-@record
-class ModelName:
+class ModelName(Record):
     """`model NAME`."""
 
     span: Span
     name: Name
 
 
-@record
-class Constant:
+class Constant(Record):
     """`param NAME = value` or `let NAME = value`."""
 
     span: Span
@@ -133,8 +120,7 @@ class Constant:
     value: Expression
 
 
-@record
-class Type:
+class Type(Record):
     """`uint8[3072]`."""
 
     span: Span
@@ -142,8 +128,7 @@ class Type:
     size: Expression
 
 
-@record
-class Declaration:
+class Declaration(Record):
     """`input NAME : type` or `target NAME : type`."""
 
     span: Span
@@ -152,8 +137,7 @@ class Declaration:
     type: Type
 
 
-@record
-class Binding:
+class Binding(Record):
     """`NAME = value`: a value of the graph, or an assignment in a block."""
 
     span: Span
@@ -161,8 +145,7 @@ class Binding:
     value: Expression
 
 
-@record
-class Role:
+class Role(Record):
     """`sparsity = …`, `output = …` or `loss = …`."""
 
     span: Span
@@ -171,8 +154,7 @@ class Role:
     value: Expression
 
 
-@record
-class Metric:
+class Metric(Record):
     """`metric NAME = value`."""
 
     span: Span
@@ -180,16 +162,14 @@ class Metric:
     value: Expression
 
 
-@record
-class Import:
+class Import(Record):
     """`import "path"`."""
 
     span: Span
     path: TextLiteral
 
 
-@record
-class Option:
+class Option(Record):
     """An option of a definition: after the `;` of its signature.
 
     Attributes:
@@ -202,8 +182,7 @@ class Option:
     learn: Span | None
 
 
-@record
-class Signature:
+class Signature(Record):
     """`(inputs; options)`: what the compiler supplies, and what the user may give."""
 
     span: Span
@@ -211,8 +190,7 @@ class Signature:
     options: tuple[Option, ...]
 
 
-@record
-class Definition:
+class Definition(Record):
     """A `function`, `loss` or `schedule`: a name, a signature and one expression.
 
     Attributes:
@@ -227,8 +205,7 @@ class Definition:
     derivative: Expression | None = None
 
 
-@record
-class State:
+class State(Record):
     """`state NAME = value` in an optimizer."""
 
     span: Span
@@ -236,16 +213,14 @@ class State:
     value: Expression
 
 
-@record
-class Return:
+class Return(Record):
     """`return value` in a layer."""
 
     span: Span
     value: Expression
 
 
-@record
-class BlockDefinition:
+class BlockDefinition(Record):
     """An `optimizer` or a `layer`: a name, a signature and lines in braces."""
 
     span: Span
@@ -255,8 +230,7 @@ class BlockDefinition:
     lines: tuple[Binding | State | Return | Broken, ...]
 
 
-@record
-class Settings:
+class Settings(Record):
     """`train { key = value … }` or `regrow { … }`."""
 
     span: Span
@@ -265,8 +239,7 @@ class Settings:
     lines: tuple[Binding | Broken, ...]
 
 
-@record
-class Broken:
+class Broken(Record):
     """A statement with a syntax error: what can still be said of it.
 
     It keeps the checker from complaining of the absence of what was meant here.
@@ -296,8 +269,7 @@ Statement = (
 )
 
 
-@record
-class File:
+class File(Record):
     """A whole file."""
 
     source: Source

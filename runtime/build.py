@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import nerva_dsl
-from nerva_dsl.errors import ToolchainError
+from nerva_dsl.faults import ToolchainError
 from nerva_dsl.runtime import instruction_sets
 from nerva_dsl.runtime.cache import Cache, cache_root, digest, no_space, reporting_cache_errors
 from nerva_dsl.runtime.commands import (

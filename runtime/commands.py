@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nerva_dsl.errors import ToolchainError
+from nerva_dsl.faults import ToolchainError
 from nerva_dsl.runtime.mkl import Mkl
 from nerva_dsl.runtime.toolchain import Compiler
 from nerva_dsl.runtime.zig import OpenMp, find_openmp, is_zig, translate

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import nerva_dsl
-from nerva_dsl.errors import ToolchainError
+from nerva_dsl.faults import ToolchainError
 from nerva_dsl.runtime import instruction_sets
 from nerva_dsl.runtime.cache import CACHE_VARIABLE, Cache, cache_root, cannot_use
 from nerva_dsl.runtime.commands import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nerva_dsl.errors import NervaError
+from nerva_dsl.faults import NervaError
 from nerva_dsl.runtime.arguments import Samples
 from nerva_dsl.runtime.engine import (
     BAD_AMOUNT,

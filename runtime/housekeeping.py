@@ -17,7 +17,7 @@ _ROOMS = ("entries", "building", "failed", "compilers", "tables", "zig")
 _ENTRY = re.compile(r".+-(?P<key>[0-9a-f]{32})")
 _BUILDING = re.compile(r".+-(?P<key>[0-9a-f]{32})-\w+|old-\w+")
 _VERSION = re.compile(r"[0-9a-f]{32}\.txt|\..+\.txt")
-_TABLE = re.compile(r"grammar\.lark-tables|__jinja2_.+\.cache.*")
+_TABLE = re.compile(r"grammar\.tables|__jinja2_.+\.cache.*")
 
 
 @dataclass(frozen=True)

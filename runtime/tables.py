@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from nerva_dsl import __version__
-from nerva_dsl.errors import ToolchainError
+from nerva_dsl.faults import ToolchainError
 from nerva_dsl.runtime.cache import cache_root
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from nerva_dsl.errors import NervaError
+from nerva_dsl.faults import NervaError
 
 _CPUINFO = Path("/proc/cpuinfo")
 _FIRST_PROCESSOR = 16_384  # characters; the system measures each processor that is read about

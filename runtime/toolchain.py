@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from nerva_dsl.errors import ToolchainError
+from nerva_dsl.faults import ToolchainError
 from nerva_dsl.runtime.zig import INSTALL_ZIG, find_zig, is_zig, version_command
 
 _CANDIDATES = ("gcc", "clang")

@@ -12,7 +12,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from nerva_dsl.errors import ToolchainError
+from nerva_dsl.faults import ToolchainError
 
 INSTALL_ZIG = "pip install ziglang intel-openmp"
 

@@ -24,7 +24,6 @@ from oracle import (
 
 STEPS = 20
 ATTEMPTS = 100
-USUAL_CONDITION = 32.0  # of a batch norm, up to which the tolerances have room for rounding
 FARTHEST = 0.02  # that the parameters move in a first step along the gradient
 
 Batch = tuple[np.ndarray, np.ndarray | None]
@@ -118,22 +117,25 @@ def _cancelled(
 
     A gradient is a sum over the batch, that of a learned number over all that it is used for, and
     rounding is in proportion to the sizes of the terms: Higham, Accuracy and Stability of Numerical
-    Algorithms, 4.2. They may cancel; before a batch norm the gradient of a bias is exactly 0. Where
-    features spread little, a batch norm has lost digits, and more of the terms is rounding.
+    Algorithms, 4.2. They may cancel; before a batch norm the gradient of a bias is exactly 0. Gamma
+    multiplies a difference, x - mean, over the spread: if that is small, the terms are large.
     """
     sizes = dict.fromkeys(gradients, 0.0)
     for name, numbers in run.shared.items():
         if numbers.grad is not None:
             places = numbers.grad.abs().sum(0)
             sizes[name] = (places.sum() if gradients[name].size == 1 else places.max()).item()
+    for name, terms in run.standards.items():
+        flow = run.shared[f"{name}.beta"].grad
+        if flow is not None:
+            sizes[f"{name}.gamma"] = (flow.abs() * terms).sum(0).max().item()
     for name, (x, z) in run.products.items():
         if z.grad is not None:
             sizes[f"{name}.weight"] = (z.grad.abs().T @ x.abs()).max().item()
             sizes[f"{name}.bias"] = z.grad.abs().sum(0).max().item()
     # Before a batch norm the terms are themselves what is left of larger ones.
     least = 1e-3 * largest(gradients) if normalizes else 0.0
-    part = 0.1 * max(1.0, run.condition / USUAL_CONDITION)
-    return {name: max(part * size, least) for name, size in sizes.items()}
+    return {name: max(0.1 * size, least) for name, size in sizes.items()}
 
 
 def assert_trains(program: Program, net: Any, rng: np.random.Generator) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType, ModuleType
 from typing import Any
 
@@ -16,6 +16,7 @@ from nerva_dsl.driver import emit_model, ir_stages
 from nerva_dsl.ir import interpret
 from nerva_dsl.ir.program import Program
 from nerva_dsl.model import CheckedModel, Precision
+from nerva_dsl.record import replace
 from nerva_dsl.runtime.build import build
 from nerva_dsl.runtime.loading import load_module
 from nerva_dsl.runtime.mkl import find_mkl

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -10,6 +9,7 @@ import scipy.sparse as sp
 
 from nerva_dsl.check import check_source
 from nerva_dsl.driver import emit_model
+from nerva_dsl.record import replace
 from nerva_dsl.runtime.mkl import find_mkl
 from nerva_dsl.runtime.philox import Purpose, Stream
 from nerva_dsl.source import Source

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.front_end import __main__ as front_end
+from benchmarks.front_end import files
 from benchmarks.yardstick import (
     agreement,
     contenders_nervac,
@@ -27,6 +29,8 @@ from benchmarks.yardstick import (
     torch_setup,
     workload,
 )
+from nerva_dsl.check import check_source
+from nerva_dsl.source import Source
 
 ROOT = Path(__file__).parent.parent
 BATCH = 4
@@ -432,3 +436,39 @@ def command(*arguments):
         text=True,
         check=False,
     )
+
+
+# Long files, of the front end's benchmark
+
+
+@pytest.mark.parametrize("kind", files.KINDS)
+def test_long_files_are_right_and_as_long_as_asked(kind):
+    text = files.long_file(kind, 120)
+    assert text.count("\n") == 120
+    model = check_source(Source("long.nerva", text)).model
+    assert len(model.layers) > 20
+    assert len({layer.name for layer in model.layers}) == len(model.layers)
+
+
+def test_a_deep_network_has_its_layers():
+    assert len(check_source(Source("deep.nerva", files.deep_network(7))).model.layers) == 7
+
+
+def test_the_front_ends_commands_are_timed(tmp_path):
+    file = tmp_path / "short.nerva"
+    file.write_text(files.deep_network(2))
+    spent = front_end.run(tmp_path, "check", str(file))
+    assert spent.processor > 0
+    assert spent.wall > 0
+    with pytest.raises(RuntimeError, match=r"nervac check nowhere\.nerva: error"):
+        front_end.run(tmp_path, "check", "nowhere.nerva")
+
+
+def test_layers_of_one_shape_share_their_kernels(tmp_path):
+    sizes = []
+    for depth in (9, 15):
+        file = tmp_path / f"deep{depth}.nerva"
+        file.write_text(files.deep_network(depth))
+        sizes.append(front_end.size(file))
+    assert sizes[0][1] == sizes[1][1]
+    assert sizes[0][0] < sizes[1][0]

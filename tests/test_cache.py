@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nerva_dsl.errors import ToolchainError
+from nerva_dsl.faults import ToolchainError
 from nerva_dsl.runtime import build as build_module
 from nerva_dsl.runtime.build import EXTENSION_SUFFIX, build
 from nerva_dsl.runtime.cache import Cache, cache_root, digest

@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 import nerva_dsl
-from nerva_dsl.errors import ToolchainError
+from nerva_dsl.faults import ToolchainError
 from nerva_dsl.runtime import build as build_module
 from nerva_dsl.runtime.build import EXTENSION_SUFFIX, build
 from nerva_dsl.runtime.cache import Cache

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nerva_dsl.errors import ToolchainError
+from nerva_dsl.faults import ToolchainError
 from nerva_dsl.runtime import build as build_module
 from nerva_dsl.runtime import cache as cache_module
 from nerva_dsl.runtime.build import build

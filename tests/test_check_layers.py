@@ -1,11 +1,15 @@
 """The checker: layers, which are macros of the graph, and the names of what is in them."""
 
+import re
+
 import pytest
 from checking import checked, codes, of_kind, problems, value_of
 
 from nerva_dsl import model
 from nerva_dsl.check import layers
 from nerva_dsl.check.layers import MAX_DEPTH
+from nerva_dsl.ir.text import print_program
+from nerva_dsl.lower import lower
 
 BLOCK = """\
 layer block(x; width, rate = 0) {
@@ -192,3 +196,52 @@ def test_layers_in_layers_have_a_limit():
     deepest = MAX_DEPTH - 1
     deep = "relu(" * 200 + "l{0}(x)" + ")" * 200
     assert checked(f"y = linear(l{deepest}(x), 3)", top=chain(deepest + 1, f" return {deep}"))
+
+
+# Uses that are alike are made from the first of them.
+
+PAIR = """\
+layer inner{n}(x; rate = 0.5) {{
+    return beta_swish(dropout(x, rate)) + x
+}}
+layer pair{n}(a, b; rate = 0.5, density = 0.5, narrow = false) {{
+    h = linear(a, 8, density = density, bias = narrow) * b
+    k = inner{n}(a - h, rate = rate) + inner{n}(h)
+    c = concat(a, b, k)
+    return if narrow then slice(batch_norm(c), 8, 16) else a * softmax(slice(c, 8, 16)) + k
+}}"""
+PAIRS = ["(x, x)", "(x, v0)", "(v1, x)", "(v2, v2, 0.25)", "(x, v3, rate = 0)", "(v4, v1)",
+         "(v5, v4, narrow = true)", "(v6, v6, density = 1)", "(v7, v5, narrow = true)"]  # fmt: skip
+
+
+def test_uses_of_one_layer_are_those_of_a_layer_each():
+    numbers = range(len(PAIRS))
+    texts = []
+    for own in (False, True):
+        of = list(numbers) if own else [0] * len(PAIRS)
+        layers_ = [PAIR.format(n=n) for n in sorted(set(of))]
+        values = [f"v{n} = pair{of[n]}{PAIRS[n]}" for n in numbers]
+        y = f"y = linear(v{len(PAIRS) - 1}, 3)"
+        result = checked("\n".join([*values, y]), top="\n".join([SWISH, *layers_]))
+        program = print_program(lower(result))
+        texts.append(re.sub(r" @ [^ \n]+", "", program))
+    assert texts[0] == texts[1]
+    assert texts[0].count(" dropout") + texts[0].count("bernoulli") > len(PAIRS)
+
+
+def test_an_error_in_a_later_use_is_of_that_use():
+    top = "layer half(x; n) {\n    return slice(linear(x, n), 0, 4) + x\n}"
+    values = "a = slice(x, 0, 4)\nb = half(a, 5)\nc = half(b, 5)\nd = half(c, 3)\ny = half(x, 5)"
+    first, second = problems(values, top=top)
+    assert (first.code, second.code) == ("N0208", "N0203")
+    assert [note.span.text for note in (first.notes[-1], second.notes[-1])] == [
+        "half(c, 3)", "half(x, 5)",
+    ]  # fmt: skip
+
+
+def test_uses_that_are_alike_count(monkeypatch):
+    monkeypatch.setattr(layers, "MAX_EXPANDED", 30)
+    top = "layer two(x) {\n    h = relu(x)\n    return relu(h)\n}"
+    lines = ["h0 = two(x)", *(f"h{n} = two(h{n - 1})" for n in range(1, 12))]
+    (problem,) = problems("\n".join([*lines, "y = linear(h0, 3)"]), top=top)
+    assert (problem.code, problem.span.text) == ("N0412", "two(h9)")

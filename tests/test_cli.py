@@ -14,7 +14,7 @@ from nerva_dsl import __version__
 from nerva_dsl.cli.app import app
 from nerva_dsl.cli.failures import describe
 from nerva_dsl.cli.overrides import parse_overrides
-from nerva_dsl.errors import NervaError, ToolchainError
+from nerva_dsl.faults import NervaError, ToolchainError
 
 NERVAC = [sys.executable, "-c", "from nerva_dsl.cli import main; main()"]
 COMMANDS = [
@@ -116,27 +116,28 @@ HEAVY = ["numpy", "scipy", "sklearn", "rich", "pandas", "asyncio"]
     [
         (["--help"], [*HEAVY, "lark", "jinja2", "platformdirs", "nerva_dsl.driver"]),
         (["train", "--help"], [*HEAVY, "lark", "jinja2", "platformdirs", "nerva_dsl.driver"]),
-        (["check", "small.nerva"], HEAVY),
-        (["fmt", "small.nerva"], HEAVY),
+        (["check", "small.nerva"], [*HEAVY, "lark"]),
+        (["fmt", "small.nerva"], [*HEAVY, "lark"]),
         (["from-nerva", "--", "--layers=Linear", "--layer-sizes=4;3"], HEAVY),
         (["ir", "small.nerva"], HEAVY),
         (["explain", "--prelude"], HEAVY),
-        (["compile", "small.nerva"], HEAVY),
+        (["compile", "small.nerva"], [*HEAVY, "lark"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
 @pytest.mark.usefixtures("model")
-def test_what_a_command_does_not_import(tmp_path, nervac, arguments, unwanted):
-    nervac(*arguments)  # what is built only once may import more
+def test_what_a_command_does_not_import(tmp_path, arguments, unwanted):
     program = (
         "import sys\nfrom nerva_dsl.cli import main\n"
         f"sys.argv = ['nervac', *{arguments!r}]\n"
         "try:\n    main()\nexcept SystemExit: pass\n"
         f"print('IMPORTED', [name for name in {unwanted!r} if name in sys.modules])"
     )
-    output = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
-    ).stdout
+    command = [sys.executable, "-c", program]
+    for _ in range(2):  # what is built only once may import more
+        output = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
     assert output.splitlines()[-1] == "IMPORTED []"
 
 

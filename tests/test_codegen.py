@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from nerva_dsl.driver import ir_stages, optimize
 from nerva_dsl.ir.program import Program, Rule
 from nerva_dsl.model import CheckedModel
 from nerva_dsl.passes import pipeline
+from nerva_dsl.record import replace
 from nerva_dsl.runtime.commands import STRICT_WARNINGS
 from nerva_dsl.runtime.spec import ModelSpec
 from nerva_dsl.runtime.toolchain import find_compiler_command

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -17,6 +15,7 @@ from nerva_dsl.ir import interpret
 from nerva_dsl.ir.operations import Update
 from nerva_dsl.ir.parse import parse_program
 from nerva_dsl.ir.verify import verify
+from nerva_dsl.record import replace
 from nerva_dsl.source import Source
 from oracle import at_pattern, dense
 

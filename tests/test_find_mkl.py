@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from nerva_dsl.errors import ToolchainError
+from nerva_dsl.faults import ToolchainError
 from nerva_dsl.runtime import build as build_module
 from nerva_dsl.runtime import commands
 from nerva_dsl.runtime.mkl import Mkl, find_libraries, find_mkl

@@ -12,7 +12,8 @@ import pytest
 
 from nerva_dsl.check import check, check_source
 from nerva_dsl.errors import DiagnosticError
-from nerva_dsl.grammar.parser import _symbols, lexemes
+from nerva_dsl.grammar.parser import lexemes
+from nerva_dsl.grammar.tables import tables
 from nerva_dsl.source import Source
 
 MODELS = {
@@ -52,7 +53,7 @@ train { batch = 4 ; learning_rate = multistep(0.1, [2, 3]) }
 
 def tokens(generator, most):
     """Tokens of the language in any order, with separators between some."""
-    words = [*_symbols().values(), *WORDS, *SEPARATORS]
+    words = [*tables().symbols.values(), *WORDS, *SEPARATORS]
     parts = []
     for _ in range(generator.randrange(most)):
         parts += [generator.choice(words), generator.choice(["", " ", " ", " "])]

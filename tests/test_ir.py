@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +26,7 @@ from nerva_dsl.ir.program import Buffer, Constant, Graph, Parameter, Program, Ru
 from nerva_dsl.ir.text import print_program
 from nerva_dsl.ir.types import Layout, Place, Type, Value
 from nerva_dsl.ir.verify import InvalidProgram, lifetimes, verify
+from nerva_dsl.record import replace
 from nerva_dsl.scalar import OPERATORS, Number, Var, apply
 
 # Every operation, layout, format and kind of group once.
@@ -476,9 +475,9 @@ def test_rule_that_reads_what_is_not_assigned(assignments, unknown):
 
 def test_nodes_are_frozen():
     operation = Softmax((_wide("z"),), (), _wide("y"))
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         operation.x = _wide("x")
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         operation.x.name = "x"
 
 

@@ -19,7 +19,7 @@ from nerva_dsl.editor.context import context_at
 from nerva_dsl.editor.desk import Desk
 from nerva_dsl.editor.lookup import meaning_at
 from nerva_dsl.editor.positions import Place, Positions
-from nerva_dsl.errors import ToolchainError
+from nerva_dsl.faults import ToolchainError
 from nerva_dsl.grammar import parser
 from nerva_dsl.source import Source
 

@@ -17,7 +17,7 @@ import twins
 from nerva_dsl import driver
 from nerva_dsl.check import check
 from nerva_dsl.driver import emit_model
-from nerva_dsl.errors import ToolchainError
+from nerva_dsl.faults import ToolchainError
 from nerva_dsl.passes.choose_kernels import MKL_PREFIX
 from nerva_dsl.runtime import build as build_module
 from nerva_dsl.runtime import mkl as mkl_module

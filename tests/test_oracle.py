@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from nerva_dsl.check import check, check_source
 from nerva_dsl.codegen.render import generate as generate_c
 from nerva_dsl.driver import ir_stages
 from nerva_dsl.ir.program import Program as IrProgram
+from nerva_dsl.record import replace
 from nerva_dsl.runtime.mkl import find_mkl
 from nerva_dsl.runtime.model import Model
 from nerva_dsl.runtime.target import resolve_target

@@ -2,6 +2,7 @@
 
 import random
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from nerva_dsl import syntax
 from nerva_dsl.check import check_source, read_source
 from nerva_dsl.errors import DiagnosticError
-from nerva_dsl.grammar.parser import _lark, lexemes, parse, parse_all, parse_expression
+from nerva_dsl.grammar.parser import lexemes, parse, parse_all, parse_expression
+from nerva_dsl.grammar.tables import grammar_text, lark_parser
 from nerva_dsl.source import Source
 
 ROOT = Path(__file__).parents[1]
@@ -295,8 +297,13 @@ PIECES = st.sampled_from(
 )
 
 
+@cache
+def lark():
+    return lark_parser(grammar_text())
+
+
 def assert_tokens_are_larks(text):
-    state = _lark().parse_interactive(text, start="statement")
+    state = lark().parse_interactive(text, start="statement")
     expected = list(state.lexer_thread.lex(state.parser_state))
     found = lexemes(Source("f", text))
     assert [(t.type, str(t), t.span.start, t.span.end) for t in found] == [

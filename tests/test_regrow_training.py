@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from regrowing import GROWING, compiled, contents, data, text
 
 from nerva_dsl.cli.reporters import metrics
-from nerva_dsl.errors import NervaError
+from nerva_dsl.faults import NervaError
 from nerva_dsl.runtime.model import Model
 from runtime_fixture.models import dense, same, state, variant
 

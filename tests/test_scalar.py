@@ -6,7 +6,6 @@ import ctypes
 import math
 import random
 import subprocess
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from nerva_dsl.codegen.names import Names
 from nerva_dsl.ir.parse import parse_program
 from nerva_dsl.ir.program import Program
 from nerva_dsl.ir.text import print_program
+from nerva_dsl.record import replace
 from nerva_dsl.scalar import Apply, Number, Var, apply, is_truth, walk
 from nerva_dsl.scalar.derivative import derivative
 from nerva_dsl.scalar.evaluate import evaluate

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from nerva_dsl.errors import NervaError, ToolchainError
+from nerva_dsl.faults import NervaError, ToolchainError
 from nerva_dsl.runtime import build as build_module
 from nerva_dsl.runtime import commands, instruction_sets, toolchain
 from nerva_dsl.runtime import target as target_module

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from nerva_dsl.errors import ToolchainError
+from nerva_dsl.faults import ToolchainError
 from nerva_dsl.runtime import toolchain, zig
 from nerva_dsl.runtime.build import EXTENSION_SUFFIX, build
 from nerva_dsl.runtime.commands import build_commands

@@ -24,7 +24,7 @@ from benchmarks.yardstick.workload import (
     Network,
     SparseWeight,
 )
-from nerva_dsl.errors import NervaError
+from nerva_dsl.faults import NervaError
 
 BACKENDS = ("native", "mkl", "auto")
 _WARM_STEPS = 3

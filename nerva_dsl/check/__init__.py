@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from nerva_dsl import syntax
@@ -16,6 +15,7 @@ from nerva_dsl.check.report import Report
 from nerva_dsl.collection import paused_collection
 from nerva_dsl.errors import Diagnostic, DiagnosticError
 from nerva_dsl.grammar.parser import parse_all
+from nerva_dsl.record import Record
 from nerva_dsl.recursion import deep_recursion
 from nerva_dsl.source import Source
 
@@ -50,8 +50,7 @@ def check_source(source: Source, overrides: Mapping[str, object] | None = None) 
         return Checker(file, overrides or {}, report).check()
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(Record):
     """What is known of a file that may be wrong.
 
     Attributes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nerva_dsl import syntax
+from nerva_dsl.check.environment import Defined
 from nerva_dsl.check.report import Report, listing, suggest
 from nerva_dsl.check.synonyms import elsewhere
 from nerva_dsl.errors import Note
@@ -86,6 +87,37 @@ def bind(
             help=f"its form is {_form(called, inputs, options)}",
         )
     return bound if sound and not missing else None
+
+
+def bind_definition(
+    report: Report, call: syntax.Call, definition: Defined
+) -> dict[str, syntax.Expression] | None:
+    """Bind the arguments of a call to a definition's inputs and options."""
+    return bind(
+        report,
+        call,
+        definition.inputs,
+        [option.name for option in definition.options],
+        [option.name for option in definition.options if option.default is None],
+    )
+
+
+def positional(report: Report, call: syntax.Call) -> list[syntax.Expression] | None:
+    """The arguments of a call that takes none by name."""
+    result: list[syntax.Expression] = []
+    for argument in call.arguments:
+        if argument.name is not None:
+            report.error(
+                "N0206",
+                f"`{call.name.text}` has no option `{argument.name.text}`",
+                argument.name.span,
+            )
+            return None
+        if isinstance(argument.value, syntax.Range):
+            report.error("N0205", f"`{call.name.text}` does not take a range", argument.span)
+            return None
+        result.append(argument.value)
+    return result
 
 
 def _as_list(call: syntax.Call, place: int) -> str:

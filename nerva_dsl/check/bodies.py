@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from nerva_dsl import syntax
 from nerva_dsl.check import constants
-from nerva_dsl.check.arguments import bind
-from nerva_dsl.check.environment import Defined, Function, Scope
-from nerva_dsl.check.expressions import PRIMITIVES, Evaluator
+from nerva_dsl.check.arguments import bind_definition, positional
+from nerva_dsl.check.environment import Function, Scope
+from nerva_dsl.check.expressions import GRAPH_FORMS, PRIMITIVES, Evaluator
 from nerva_dsl.check.report import Report, listing, suggest
 from nerva_dsl.check.terms import (
     UNKNOWN,
@@ -19,7 +19,7 @@ from nerva_dsl.check.terms import (
     describe,
     is_number,
 )
-from nerva_dsl.errors import Note
+from nerva_dsl.check.unknown import param_in_definition, unknown_function, unknown_name
 from nerva_dsl.scalar import (
     Apply,
     Expr,
@@ -29,7 +29,6 @@ from nerva_dsl.scalar import (
     variables,
 )
 
-GRAPH_FORMS = frozenset({"linear", "normalize", "batch_norm", "dropout", "concat", "slice"})
 REDUCTIONS = frozenset({"sum", "mean"})
 SOFTMAXES = frozenset({"softmax", "log_softmax"})
 BUILT_IN = (
@@ -310,90 +309,6 @@ def number_of(evaluator: BodyEvaluator, body: syntax.Expression) -> Expr | None:
     if expression is not None and not evaluator.within_bounds(body.span, expression):
         return None
     return expression
-
-
-def bind_definition(
-    report: Report, call: syntax.Call, definition: Defined
-) -> dict[str, syntax.Expression] | None:
-    """Bind the arguments of a call to a definition's inputs and options."""
-    return bind(
-        report,
-        call,
-        definition.inputs,
-        [option.name for option in definition.options],
-        [option.name for option in definition.options if option.default is None],
-    )
-
-
-def positional(report: Report, call: syntax.Call) -> list[syntax.Expression] | None:
-    """The arguments of a call that takes none by name."""
-    result: list[syntax.Expression] = []
-    for argument in call.arguments:
-        if argument.name is not None:
-            report.error(
-                "N0206",
-                f"`{call.name.text}` has no option `{argument.name.text}`",
-                argument.name.span,
-            )
-            return None
-        if isinstance(argument.value, syntax.Range):
-            report.error("N0205", f"`{call.name.text}` does not take a range", argument.span)
-            return None
-        result.append(argument.value)
-    return result
-
-
-def unknown_name(
-    report: Report, node: syntax.Name, scope: Scope, local: Iterable[str] = ()
-) -> Unknown:
-    """Report a name that stands for nothing."""
-    if node.text in scope.poisoned:
-        return UNKNOWN
-    help_ = suggest(node.text, [*local, *scope.symbols])
-    for kind, names in (
-        ("function", scope.functions),
-        ("loss", scope.losses),
-        ("optimizer", scope.optimizers),
-        ("schedule", scope.schedules),
-        ("layer", scope.layers),
-    ):
-        if node.text in names:
-            help_ = f"`{node.text}` is a {kind}, to be called: `{node.text}(…)`"
-    if node.text in scope.coming and not help_.startswith("`"):
-        return report.error(
-            "N0201",
-            f"`{node.text}` is not defined yet",
-            node.span,
-            notes=[Note(scope.coming[node.text], "defined here")],
-            help="a name is defined before it is used",
-        )
-    return report.error("N0201", f"nothing is called `{node.text}`", node.span, help=help_)
-
-
-def unknown_function(report: Report, name: syntax.Name, scope: Scope) -> Unknown:
-    """Report the call of a function that does not exist."""
-    if scope.known_bad(name.text):
-        return UNKNOWN
-    known = [*scope.functions, *scope.layers, *PRIMITIVES, *GRAPH_FORMS]
-    help_ = suggest(name.text, known, f"there are {listing(sorted(known))}")
-    for kind, names in (
-        ("a loss", scope.losses),
-        ("an optimizer", scope.optimizers),
-        ("a schedule", scope.schedules),
-    ):
-        if name.text in names:
-            help_ = f"`{name.text}` is {kind}"
-    return report.error("N0201", f"no function is called `{name.text}`", name.span, help=help_)
-
-
-def param_in_definition(report: Report, node: syntax.Name) -> Unknown:
-    """Report a definition that reads a `param`."""
-    return report.error(
-        "N0402",
-        f"`{node.text}` is a `param`, which a definition does not see",
-        node.span,
-        help=f"make it an option, `; {node.text}`, and give it where the definition is used",
-    )
 
 
 def as_options(values: Mapping[str, Constant]) -> dict[str, Term]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import keyword
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nerva_dsl import model, syntax
@@ -30,13 +29,13 @@ from nerva_dsl.check.settings import Training, check_training
 from nerva_dsl.check.terms import UNKNOWN, Constant, Scalar, Symbol, Term, Unknown
 from nerva_dsl.check.values import ValueEvaluator
 from nerva_dsl.errors import Diagnostic, DiagnosticError, Note
+from nerva_dsl.record import Record, replace
 from nerva_dsl.source import Span
 
 MAX_CLASSES = 2**24
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(Record):
     """A model without errors.
 
     Attributes:

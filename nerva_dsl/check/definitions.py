@@ -6,12 +6,7 @@ A body is checked where it is defined, used or not.
 from __future__ import annotations
 
 from nerva_dsl import syntax
-from nerva_dsl.check.bodies import (
-    BUILT_IN,
-    BodyEvaluator,
-    ConstantEvaluator,
-    number_of,
-)
+from nerva_dsl.check.bodies import BUILT_IN, BodyEvaluator, ConstantEvaluator, number_of
 from nerva_dsl.check.environment import (
     BodyDefinition,
     Defined,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
@@ -19,11 +18,11 @@ from nerva_dsl.check.bodies import ConstantEvaluator
 from nerva_dsl.check.constants import show
 from nerva_dsl.check.report import suggest
 from nerva_dsl.check.terms import UNKNOWN, Unknown
+from nerva_dsl.record import Record
 from nerva_dsl.source import Span
 
 
-@dataclass(frozen=True)
-class Sparsity:
+class Sparsity(Record):
     """`sparsity = kind(density)`."""
 
     kind: Literal["uniform", "erdos_renyi"]

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 from nerva_dsl import syntax
 from nerva_dsl.check.terms import Constant, Symbol
+from nerva_dsl.record import Record
 from nerva_dsl.scalar import Expr
 from nerva_dsl.source import Source, Span
 
 LayerLines = tuple[syntax.Binding | syntax.Return, ...]
 
 
-@dataclass(frozen=True)
-class OptionSpec:
+class OptionSpec(Record):
     """An option of a definition.
 
     Attributes:
@@ -31,8 +31,7 @@ class OptionSpec:
     learn: bool = False
 
 
-@dataclass(frozen=True)
-class Defined:
+class Defined(Record):
     """A definition whose body has been checked and is sound."""
 
     kind: str
@@ -42,14 +41,12 @@ class Defined:
     options: tuple[OptionSpec, ...]
 
 
-@dataclass(frozen=True)
 class Function(Defined):
     """A function: an expression over its inputs and options."""
 
     body: Expr | None
 
 
-@dataclass(frozen=True)
 class BodyDefinition(Defined):
     """A loss or schedule: its body is evaluated where it is used.
 
@@ -60,7 +57,6 @@ class BodyDefinition(Defined):
     scope: Scope
 
 
-@dataclass(frozen=True)
 class OptimizerDefinition(Defined):
     """An optimizer: states and assignments over `w`, `g`, `lr`, `step` and its options."""
 
@@ -68,7 +64,6 @@ class OptimizerDefinition(Defined):
     assignments: tuple[tuple[str, Expr], ...]
 
 
-@dataclass(frozen=True)
 class LayerDefinition(Defined):
     """A layer: its lines are evaluated where it is used; the last one returns its value."""
 

@@ -41,6 +41,9 @@ UNARY_PRIMITIVES = frozenset(
 PRIMITIVES = UNARY_PRIMITIVES | {"min", "max"}
 """Functions that every elementwise expression may call."""
 
+GRAPH_FORMS = frozenset({"linear", "normalize", "batch_norm", "dropout", "concat", "slice"})
+"""What makes values of the graph, and no expression may call."""
+
 
 class Evaluator:
     """Evaluates the expressions of one place."""

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from nerva_dsl import model, syntax
-from nerva_dsl.check.arguments import bind
-from nerva_dsl.check.bodies import positional
+from nerva_dsl.check.arguments import bind, positional
 from nerva_dsl.check.graph import Holder
 from nerva_dsl.check.linear import linear
 from nerva_dsl.check.terms import UNKNOWN, Constant, Term, Unknown, is_number

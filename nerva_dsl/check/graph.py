@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from nerva_dsl import model
 from nerva_dsl.check.initialisers import InitialiserChoice
 from nerva_dsl.check.terms import Scalar
 from nerva_dsl.errors import Note
+from nerva_dsl.record import Record
 from nerva_dsl.scalar import Expr, Number, Var, rebuild
 from nerva_dsl.scalar.derivative import derivative
 from nerva_dsl.source import Span
 
+if TYPE_CHECKING:
+    from nerva_dsl.check.repeats import Repeat
 
-@dataclass(frozen=True, eq=False)
-class Owner:
+
+class Owner(Record, eq=False):
     """What parameters are named after: a binding, or one use of a layer.
 
     Attributes:
@@ -33,8 +34,7 @@ class Owner:
     use: Span | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Holder:
+class Holder(Record, eq=False):
     """What has parameters: a `linear`, a `batch_norm`, or one use of a function that learns.
 
     Attributes:
@@ -47,21 +47,16 @@ class Holder:
     parts: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class LayerRequest:
-    """A `linear` before densities are spread.
+class LayerRequest(Record, eq=False):
+    """What a `linear` asks for before densities are spread.
 
     Attributes:
-        layer: with the sizes; dense as long as nothing else is known.
-        owner: what it is named after.
         density: its own, or None.
         density_span: where its own density is written.
         initialiser: of its weights.
         rule: its own optimizer, or None.
     """
 
-    layer: model.Layer
-    owner: Owner
     density: float | None
     density_span: Span
     initialiser: InitialiserChoice
@@ -75,7 +70,8 @@ class Graph:
 
     Attributes:
         values: all of them.
-        requests: of each layer, what is to be decided when all are known.
+        requests: of each `linear`, what is to be decided when all are known; until then its layer
+            is dense and has no name.
         holders: of each value with parameters, what they are named after.
         names: the first names that values without one of their own are bound to.
         uses: how many uses of layers have been expanded.
@@ -83,6 +79,7 @@ class Graph:
         patterns: the files of patterns, by the strings that name them.
         expansions: of uses of functions, a value like which others are made, and which of the
             given values it reads.
+        repeats: of uses of layers, the values like which others are made.
         overflowed: whether it has been reported that they are too many.
     """
 
@@ -90,25 +87,30 @@ class Graph:
         self.folder = folder
         self.patterns: dict[str, Path] = {}
         self.values: list[model.Value] = []
-        self.requests: dict[model.Layer, LayerRequest] = {}
+        self.requests: dict[model.Value, LayerRequest] = {}
         self.holders: dict[model.Value, Holder] = {}
         self.names: dict[model.Value, str] = {}
         self.uses = 0
         self.overflowed = False
         self.expansions: dict[tuple[object, ...], tuple[model.Elementwise, tuple[int, ...]]] = {}
-        self._terms: dict[model.Value, Scalar] = {}
+        self.repeats: dict[tuple[object, ...], Repeat] = {}
+        self._numbers: dict[model.Value, int] = {}
 
     def add(self, value: model.Value, holder: Holder | None = None) -> Scalar:
         """Add a value; its operands are in the graph already."""
-        term = self._terms[value] = Scalar(Var(f"#{len(self.values)}"), value.width)
-        self.values.append(value)
+        self.put(value)
         if holder is not None:
             self.holders[value] = holder
-        return term
+        return self.scalar(value)
+
+    def put(self, value: model.Value) -> None:
+        """Add a value that has no parameters, or whose parameters are named elsewhere."""
+        self._numbers[value] = len(self.values)
+        self.values.append(value)
 
     def scalar(self, value: model.Value) -> Scalar:
         """A value of the graph as a term."""
-        return self._terms[value]
+        return Scalar(Var(f"#{self._numbers[value]}"), value.width)
 
     def existing(self, term: Scalar) -> model.Value | None:
         """The value that a term is, if it is one as it stands."""
@@ -190,18 +192,14 @@ def operands(value: model.Value) -> tuple[model.Value, ...]:
     return ()
 
 
-def changed_operands(value: model.Value, done: Mapping[model.Value, model.Value]) -> dict[str, Any]:
-    """The fields of a value that hold operands, with other ones; empty if they are the same."""
-    old = operands(value)
-    new = tuple([done[operand] for operand in old])
-    if all(map(operator.is_, old, new)):
-        return {}
+def operand_fields(value: model.Value, new: tuple[model.Value, ...]) -> dict[str, Any]:
+    """The fields of a value that hold operands, with these in the places of its own."""
     match value:
         case model.Elementwise():
             return {"operands": new}
         case model.Concat():
             return {"parts": new}
-    return {"x": new[0]}
+    return {"x": new[0]} if new else {}
 
 
 def with_slope(value: model.Value) -> tuple[model.Value, ...]:

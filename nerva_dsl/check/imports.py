@@ -7,7 +7,6 @@ constants and definitions are looked at; its model, if it has one, is not.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from nerva_dsl import syntax
@@ -20,11 +19,11 @@ from nerva_dsl.check.report import Report
 from nerva_dsl.check.terms import UNKNOWN, Symbol
 from nerva_dsl.errors import DiagnosticError, Note
 from nerva_dsl.grammar.parser import parse_all
+from nerva_dsl.record import Record
 from nerva_dsl.source import Source
 
 
-@dataclass(frozen=True)
-class Imported:
+class Imported(Record):
     """An `import`, and the file that it names.
 
     Attributes:

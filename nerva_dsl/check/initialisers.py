@@ -6,7 +6,6 @@ Sources: Nerva (xavier), Glorot & Bengio 2010 (glorot), He et al. 2015 (he).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from nerva_dsl import syntax
 from nerva_dsl.check.arguments import bind
@@ -15,6 +14,7 @@ from nerva_dsl.check.constants import show
 from nerva_dsl.check.report import listing, suggest
 from nerva_dsl.check.terms import UNKNOWN, Unknown
 from nerva_dsl.model import Initialiser
+from nerva_dsl.record import Record
 
 _REQUIRED, _UNIFORM = ("mean", "std"), {"low": -1.0, "high": 1.0}
 
@@ -29,8 +29,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 """The initialisers and their options; every one also takes `fan_in`."""
 
 
-@dataclass(frozen=True)
-class InitialiserChoice:
+class InitialiserChoice(Record):
     """What `weights = …` says.
 
     Attributes:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from nerva_dsl import syntax
-from nerva_dsl.check.bodies import bind_definition
+from nerva_dsl.check.arguments import bind_definition
 from nerva_dsl.check.environment import LayerDefinition, LayerLines
 from nerva_dsl.check.graph import Owner
+from nerva_dsl.check.repeats import Repeat, shape_of
 from nerva_dsl.check.report import Report
-from nerva_dsl.check.terms import UNKNOWN, Term, Unknown
+from nerva_dsl.check.terms import UNKNOWN, Scalar, Term, Unknown
 from nerva_dsl.errors import Note
 from nerva_dsl.source import Span
 
@@ -27,15 +28,20 @@ and the places of all."""
 
 
 def use_layer(evaluator: ValueEvaluator, node: syntax.Call, definition: LayerDefinition) -> Term:
-    """The value of a use: its lines with the arguments in the places of inputs and options."""
+    """The value of a use: its lines with the arguments in the places of inputs and options.
+
+    Lines are evaluated once for all uses that differ in no width and no option, unless there is
+    something to be said about them.
+    """
     report, graph = evaluator.report, evaluator.graph
     bound = bind_definition(report, node, definition)
     if bound is None:
         return UNKNOWN
-    local: dict[str, Term] = {}
-    for name in definition.inputs:
-        value = evaluator.operand_value(bound[name])
-        local[name] = UNKNOWN if value is None else graph.scalar(value)
+    given = [evaluator.operand_value(bound[name]) for name in definition.inputs]
+    local: dict[str, Term] = {
+        name: UNKNOWN if value is None else graph.scalar(value)
+        for name, value in zip(definition.inputs, given, strict=True)
+    }
     for option in definition.options:
         if option.name in bound:
             local[option.name] = evaluator.constants.constant(bound[option.name])
@@ -43,13 +49,22 @@ def use_layer(evaluator: ValueEvaluator, node: syntax.Call, definition: LayerDef
             local[option.name] = option.default
     if any(isinstance(term, Unknown) for term in local.values()):
         return UNKNOWN
+    use = Owner("", evaluator.owner, node.span)
+    inputs = [value for value in given if value is not None]
+    options = [repr(local[option.name]) for option in definition.options]  # 1 is not 1.0
+    key = (definition.span, evaluator.depth, *shape_of(inputs), *options)
+    repeat = graph.repeats.get(key)
+    if repeat is not None and graph.uses + len(graph.values) + repeat.size <= MAX_EXPANDED:
+        return graph.scalar(repeat.once_more(graph, inputs, use))
+    before = graph.uses, len(graph.values)
     if not _within_bounds(evaluator, node, definition):
         return UNKNOWN
     inner = Report()
-    use = Owner("", evaluator.owner, node.span)
     make = evaluator.line_evaluator(inner, definition.scope)
     result = evaluate_lines(definition.lines, use, local, make)
     report.adopt(inner.diagnostics, Note(node.span, "in this use"))
+    if isinstance(result, Scalar) and not inner.diagnostics:
+        graph.repeats[key] = Repeat.of(graph, before, inputs, use, result)
     return result
 
 

@@ -28,7 +28,7 @@ def linear(evaluator: ValueEvaluator, node: syntax.Call) -> Term:
     bound = bind(report, node, ("x", "n"), OPTIONS)
     if bound is None:
         return UNKNOWN
-    x = evaluator.operand_value(bound["x"], _value_first(evaluator, bound))
+    x = evaluator.operand_value(bound["x"], lambda: _value_first(evaluator, bound))
     outputs = evaluator.size(bound["n"], "the number of outputs")
     density: float | Unknown | None = None
     choice: InitialiserChoice | Unknown = InitialiserChoice("xavier")
@@ -67,12 +67,10 @@ def linear(evaluator: ValueEvaluator, node: syntax.Call) -> Term:
     # A density that is wrong has been reported; without one of its own the layer would be spread.
     own = 1.0 if isinstance(density, Unknown) or isinstance(pattern, Unknown) else density
     where = bound["density"].span if "density" in bound else node.span
-    evaluator.graph.requests[layer] = LayerRequest(layer, evaluator.owner, own, where, choice, rule)
+    value = model.Linear(outputs, node.span, None, layer, x)
+    evaluator.graph.requests[value] = LayerRequest(own, where, choice, rule)
     parts = ("weight", "bias") if bias else ("weight",)
-    return evaluator.graph.add(
-        model.Linear(outputs, node.span, None, layer, x),
-        Holder("linear", evaluator.owner, parts),
-    )
+    return evaluator.graph.add(value, Holder("linear", evaluator.owner, parts))
 
 
 def _value_first(evaluator: ValueEvaluator, bound: dict[str, syntax.Expression]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nerva_dsl import model, syntax
-from nerva_dsl.check.bodies import REDUCTIONS, SOFTMAXES, BodyEvaluator, positional
+from nerva_dsl.check.arguments import positional
+from nerva_dsl.check.bodies import REDUCTIONS, SOFTMAXES, BodyEvaluator
 from nerva_dsl.check.environment import BodyDefinition, Scope
 from nerva_dsl.check.graph import Graph
 from nerva_dsl.check.report import Report

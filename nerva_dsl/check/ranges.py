@@ -43,11 +43,10 @@ def check_ranges(
         start = layer.initialiser
         if start.distribution == "normal":
             reach = abs(start.first) + _FARTHEST * start.second
-            text = f"mean {show(start.first)} and std {show(start.second)} of the initial weights"
         else:
             reach = max(abs(start.first), abs(start.second), start.second - start.first)
-            text = f"initial weights from {show(start.first)} to {show(start.second)}"
-        require(text, reach <= largest, layer.span)
+        if not reach <= largest:
+            require(_initial_weights(start), False, layer.span)
     for value in values:
         match value:
             case model.Normalize():
@@ -72,3 +71,10 @@ def check_ranges(
     if norm is not None:
         place = training.places["clip_norm"]
         require(f"`clip_norm` {show(norm)}", smallest <= norm <= largest, place)
+
+
+def _initial_weights(start: model.Initialiser) -> str:
+    first, second = show(start.first), show(start.second)
+    if start.distribution == "normal":
+        return f"mean {first} and std {second} of the initial weights"
+    return f"initial weights from {first} to {second}"

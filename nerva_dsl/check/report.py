@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import replace
 
 from nerva_dsl.check.synonyms import synonym
 from nerva_dsl.check.terms import UNKNOWN, Unknown
 from nerva_dsl.errors import Diagnostic, Note
+from nerva_dsl.record import replace
 from nerva_dsl.source import Source, Span
 
 _MOST_NOTES = 5

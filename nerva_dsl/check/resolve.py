@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import operator
 from fractions import Fraction
 
 from nerva_dsl import model
@@ -12,8 +12,8 @@ from nerva_dsl.check.densities import Sparsity
 from nerva_dsl.check.graph import (
     Graph,
     Holder,
-    LayerRequest,
-    changed_operands,
+    operand_fields,
+    operands,
     reachable,
     uses,
 )
@@ -21,10 +21,10 @@ from nerva_dsl.check.naming import prefixes
 from nerva_dsl.check.report import Report
 from nerva_dsl.check.rules import Rules
 from nerva_dsl.errors import Note
+from nerva_dsl.record import Record, replace
 
 
-@dataclass(frozen=True)
-class Resolved:
+class Resolved(Record):
     """The graph with everything known.
 
     Attributes:
@@ -59,14 +59,15 @@ def resolve(
     alive = reachable(roots)
     values = [value for value in graph.values if value in alive]
     names = prefixes(list(dict.fromkeys(graph.holders[v] for v in values if v in graph.holders)))
-    requests = [graph.requests[value.layer] for value in values if isinstance(value, model.Linear)]
-    counts = _counts(report, requests, sparsity)
-    amounts = dict(zip(requests, counts, strict=True))
+    linears = [value for value in values if isinstance(value, model.Linear)]
+    settle = _Layers(graph, _counts(report, graph, linears, sparsity), rules)
     layers: list[model.Layer] = []
     done: dict[model.Value, model.Value] = {}
     parameters: list[str] = []
     for value in values:
-        changes = changed_operands(value, done)
+        own = operands(value)
+        new = tuple([done[operand] for operand in own])
+        changes = {} if all(map(operator.is_, own, new)) else operand_fields(value, new)
         if value in graph.names:
             changes["name"] = graph.names[value]
         holder = graph.holders.get(value)
@@ -74,8 +75,7 @@ def resolve(
             name = names[holder]
             match value:
                 case model.Linear():
-                    request = graph.requests[value.layer]
-                    changes["layer"] = _layer(request, name, amounts[request], rules)
+                    changes["layer"] = settle.layer(value, name)
                     layers.append(changes["layer"])
                 case model.BatchNorm():
                     changes["prefix"] = name
@@ -86,12 +86,31 @@ def resolve(
     return Resolved(done, tuple(layers), tuple(parameters))
 
 
-def _layer(request: LayerRequest, name: str, nnz: int, rules: Rules) -> model.Layer:
-    """A layer of which all is known."""
-    layer = request.layer
-    initialiser = request.initialiser.resolve(layer.inputs, layer.outputs, max(nnz, 1))
-    rule = rules.label(request.rule)
-    return replace(layer, name=name, nnz=nnz, initialiser=initialiser, rule=rule)
+class _Layers:
+    """Makes the layers of which all is known.
+
+    Args:
+        graph: has what they ask for.
+        counts: the number of non-zeros of each.
+        rules: gets their optimizers.
+    """
+
+    def __init__(self, graph: Graph, counts: dict[model.Linear, int], rules: Rules) -> None:
+        self._graph = graph
+        self._counts = counts
+        self._rules = rules
+        self._initialisers: dict[tuple[object, ...], model.Initialiser] = {}
+
+    def layer(self, value: model.Linear, name: str) -> model.Layer:
+        """The layer of a `linear`; those of one shape that begin alike share their initialiser."""
+        layer, request, nnz = value.layer, self._graph.requests[value], self._counts[value]
+        key = request.initialiser, layer.inputs, layer.outputs, nnz
+        initialiser = self._initialisers.get(key)
+        if initialiser is None:
+            initialiser = request.initialiser.resolve(layer.inputs, layer.outputs, max(nnz, 1))
+            self._initialisers[key] = initialiser
+        rule = self._rules.label(request.rule)
+        return replace(layer, name=name, nnz=nnz, initialiser=initialiser, rule=rule)
 
 
 def _parameters(value: model.Value, holder: Holder, name: str) -> list[str]:
@@ -100,12 +119,17 @@ def _parameters(value: model.Value, holder: Holder, name: str) -> list[str]:
     return [f"{name}.{part}" for part in parts]
 
 
-def _counts(report: Report, requests: list[LayerRequest], sparsity: Sparsity | None) -> list[int]:
+def _counts(
+    report: Report, graph: Graph, linears: list[model.Linear], sparsity: Sparsity | None
+) -> dict[model.Linear, int]:
     """The number of non-zeros of each layer."""
+    requests = graph.requests
     spread = [
-        request for request in requests if request.density is None and request.layer.pattern is None
+        value
+        for value in linears
+        if requests[value].density is None and value.layer.pattern is None
     ]
-    shapes = [(request.layer.inputs, request.layer.outputs) for request in spread]
+    shapes = [(value.layer.inputs, value.layer.outputs) for value in spread]
     shared: list[float | Fraction]
     if sparsity is None:
         shared = [1.0] * len(spread)
@@ -114,33 +138,33 @@ def _counts(report: Report, requests: list[LayerRequest], sparsity: Sparsity | N
     else:
         shared = [*densities.erdos_renyi(sparsity.density, shapes)]
     of_spread = dict(zip(spread, shared, strict=True))
-    counts: list[int] = []
+    counts: dict[model.Linear, int] = {}
     known: dict[tuple[float | None, int, int], int] = {}  # the shared density is a shape's
-    for request in requests:
-        layer = request.layer
+    for value in linears:
+        layer, own = value.layer, requests[value].density
         if layer.pattern is not None:
-            counts.append(len(layer.pattern.column))
+            counts[value] = len(layer.pattern.column)
             continue
-        density = of_spread.get(request, request.density)
-        assert density is not None
-        key = request.density, layer.inputs, layer.outputs
+        key = own, layer.inputs, layer.outputs
         if key not in known:
+            density = of_spread.get(value, own)
+            assert density is not None
             known[key] = densities.rounded(density, layer.inputs, layer.outputs)
-        nnz = known[key]
-        if nnz == 0:
-            _report_empty(report, request, sparsity, shapes)
-        counts.append(nnz)
+        counts[value] = known[key]
+        if not known[key]:
+            _report_empty(report, graph, value, sparsity, shapes)
     return counts
 
 
 def _report_empty(
     report: Report,
-    request: LayerRequest,
+    graph: Graph,
+    value: model.Linear,
     sparsity: Sparsity | None,
     shapes: list[tuple[int, int]],
 ) -> None:
-    layer = request.layer
-    notes = uses(request.owner)
+    layer, request = value.layer, graph.requests[value]
+    notes = uses(graph.holders[value].owner)
     enough = densities.least_own(layer.inputs, layer.outputs)
     if request.density is None and sparsity is not None:
         notes.insert(0, Note(sparsity.span, "its density comes from here"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nerva_dsl import syntax
-from nerva_dsl.check.bodies import as_options, bind_definition
+from nerva_dsl.check.arguments import bind_definition
+from nerva_dsl.check.bodies import as_options
 from nerva_dsl.check.environment import BodyDefinition
 from nerva_dsl.check.losses import expand_loss
 from nerva_dsl.check.report import closest, listing

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from nerva_dsl import syntax
 from nerva_dsl.check.bodies import ConstantEvaluator
 from nerva_dsl.check.environment import Scope
@@ -11,6 +9,7 @@ from nerva_dsl.check.optimizers import option_variable
 from nerva_dsl.check.report import Report
 from nerva_dsl.check.uses import constant_options, unknown_definition
 from nerva_dsl.model import Rule
+from nerva_dsl.record import replace
 from nerva_dsl.scalar import Expr, Number, substitute
 from nerva_dsl.source import Span
 

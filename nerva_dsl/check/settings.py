@@ -5,12 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nerva_dsl import syntax
-from nerva_dsl.check.bodies import (
-    ConstantEvaluator,
-    as_options,
-    number_of,
-    positional,
-)
+from nerva_dsl.check.arguments import positional
+from nerva_dsl.check.bodies import ConstantEvaluator, as_options, number_of
 from nerva_dsl.check.constants import FUNCTIONS, show
 from nerva_dsl.check.environment import BodyDefinition, Scope
 from nerva_dsl.check.expressions import PRIMITIVES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final, Literal
 
-from nerva_dsl.record import record
+from nerva_dsl.record import Record
 from nerva_dsl.scalar import Apply, Expr, is_truth, walk
 from nerva_dsl.source import Span
 
@@ -22,8 +22,7 @@ class Unknown(Enum):
 UNKNOWN: Final = Unknown.UNKNOWN
 
 
-@record
-class Scalar:
+class Scalar(Record):
     """A scalar expression at each feature.
 
     Attributes:
@@ -45,8 +44,7 @@ class Scalar:
 Term = Constant | Scalar | Unknown
 
 
-@record
-class Symbol:
+class Symbol(Record):
     """What a name of the file stands for, and where it was defined."""
 
     kind: Literal["param", "let", "input", "target", "value"]

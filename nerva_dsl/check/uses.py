@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nerva_dsl import syntax
-from nerva_dsl.check.bodies import ConstantEvaluator, bind_definition
+from nerva_dsl.check.arguments import bind_definition
+from nerva_dsl.check.bodies import ConstantEvaluator
 from nerva_dsl.check.constants import show
 from nerva_dsl.check.environment import Defined, Scope
 from nerva_dsl.check.report import Report, listing, suggest

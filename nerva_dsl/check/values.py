@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from nerva_dsl import model, syntax
-from nerva_dsl.check.bodies import (
-    REDUCTIONS,
-    BodyEvaluator,
-    ConstantEvaluator,
-    unknown_function,
-    unknown_name,
-)
+from nerva_dsl.check.bodies import REDUCTIONS, BodyEvaluator, ConstantEvaluator
 from nerva_dsl.check.constants import show
 from nerva_dsl.check.environment import Function, Scope
-from nerva_dsl.check.expressions import defined_here
 from nerva_dsl.check.forms import FORMS
 from nerva_dsl.check.graph import Graph, Holder, Owner
 from nerva_dsl.check.layers import LineEvaluator, use_layer
 from nerva_dsl.check.report import Report
 from nerva_dsl.check.terms import UNKNOWN, Scalar, Term, Unknown, describe, is_constant
+from nerva_dsl.check.unknown import unknown_function, unknown_name
+from nerva_dsl.check.widths import report_widths
 from nerva_dsl.errors import Note
 from nerva_dsl.scalar import Expr, Var
 from nerva_dsl.source import Span
@@ -219,44 +214,17 @@ class ValueEvaluator(BodyEvaluator):
         self, span: Span, what: str, operands: Sequence[tuple[syntax.Expression, Scalar]]
     ) -> Unknown:
         """Report operands of different widths, and where they got them."""
-        (left_node, left), (right_node, right) = operands
-        notes = []
-        help_ = f"{what} needs equal widths"
-        for node, term in ((left_node, left), (right_node, right)):
-            place = self.place_of(node.text) if isinstance(node, syntax.Name) else None
-            if place is not None and place.line != span.line:
-                notes.append(defined_here(place, term.width))
-        for term, other in ((left, right), (right, left)):
-            suggestion = self._resized(term, other.width)
-            if suggestion:
-                help_ += f"; try {suggestion}"
-                break
-        texts = [_shown(left_node), _shown(right_node)]
-        return self.report.error(
-            "N0203",
-            f"{texts[0]} has {left.width} features but {texts[1]} has {right.width}",
-            span,
-            notes=notes,
-            help=help_,
-        )
+        return report_widths(self, span, what, operands)
 
     def place_of(self, name: str) -> Span | None:
         """Where a name of the graph is defined."""
         symbol = self.scope.symbols.get(name)
         return None if symbol is None else symbol.span
 
-    def _resized(self, term: Scalar, width: int | None) -> str:
-        """The `linear` behind a value, with another number of outputs."""
-        value = self.graph.existing(term)
-        while isinstance(value, model.Elementwise) and len(value.operands) == 1:
-            value = value.operands[0]
-        if not isinstance(value, model.Linear) or "\n" in value.span.text:
-            return ""
-        x = value.span.text.removeprefix("linear(").split(",")[0]
-        return f"linear({x}, {width})" if x.isidentifier() else ""
-
-    def operand_value(self, node: syntax.Expression, help: str = "") -> model.Value | None:
-        """The value that a form such as `linear` works on; `help` is what to do about another."""
+    def operand_value(
+        self, node: syntax.Expression, help: Callable[[], str] = str
+    ) -> model.Value | None:
+        """The value that a form such as `linear` works on; `help` says what to do about another."""
         term = self.evaluate(node)
         if isinstance(term, Unknown):
             return None
@@ -265,7 +233,7 @@ class ValueEvaluator(BodyEvaluator):
                 "N0204",
                 f"a value of the graph is needed here, not {describe(term)}",
                 node.span,
-                help=help,
+                help=help(),
             )
             return None
         if not self.within_bounds(node.span, term.expression):
@@ -403,8 +371,3 @@ class _LayerConstants(ConstantEvaluator):
         if isinstance(term, Unknown) or (term is not None and not isinstance(term, Scalar)):
             return term  # type: ignore[return-value]
         return super().name(node)
-
-
-def _shown(node: syntax.Expression) -> str:
-    text = node.span.text
-    return f"`{text}`" if len(text) <= 40 and "\n" not in text else "this"

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from nerva_dsl import model, syntax
-from nerva_dsl.check.bodies import ConstantEvaluator, bind_definition
+from nerva_dsl.check.arguments import bind_definition
+from nerva_dsl.check.bodies import ConstantEvaluator
 from nerva_dsl.check.constants import show
 from nerva_dsl.check.densities import rounded_up
 from nerva_dsl.check.environment import BodyDefinition, Scope

@@ -12,7 +12,8 @@ from nerva_dsl import driver
 from nerva_dsl.check import Checked
 from nerva_dsl.cli.failures import describe
 from nerva_dsl.collection import paused_collection
-from nerva_dsl.errors import Diagnostic, DiagnosticError, NervaError
+from nerva_dsl.errors import Diagnostic, DiagnosticError
+from nerva_dsl.faults import NervaError
 from nerva_dsl.source import Span
 
 

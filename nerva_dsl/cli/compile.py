@@ -44,16 +44,16 @@ def compile_to(
     the module at this moment sees the old one or the new one.
     """
     start = time.perf_counter()
-    print_warnings(file, overrides)
+    model = print_warnings(file, overrides).model
     files: dict[str, Path | str] = {}
     if "ir" in emit:
         *_, (_, program) = driver.programs(file, overrides, backend=backend, target=target)
         files[f"{file.stem}.ir"] = driver.program_text(program)
     if "module" in emit:
-        entry = driver.compile_model(file, overrides, backend=backend, target=target)
+        entry = driver.build_model(model, backend=backend, target=target)
         files |= {path.name: path for path in _module_files(entry) if _wanted(path, emit)}
     elif "c" in emit:
-        generated = driver.emit_c(file, overrides, backend=backend, target=target)
+        generated = driver.emit_model(model, backend=backend, target=target)
         files[f"{generated.name}.c"] = generated.c_source
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nerva_dsl.cli.measures import confusion_table, plain
 from nerva_dsl.cli.reporters import print_json
 from nerva_dsl.cli.train import compile_run, load_model
-from nerva_dsl.errors import NervaError
+from nerva_dsl.faults import NervaError
 from nerva_dsl.runtime.archives import DamagedError, reading_arrays
 from nerva_dsl.runtime.data import load_data
 from nerva_dsl.runtime.replacing import replacing

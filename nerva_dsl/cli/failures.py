@@ -79,7 +79,8 @@ def report(error: BaseException) -> int:
 
 def describe(error: BaseException) -> tuple[int, str]:
     """Exit status and message of an error; the message is empty if there is nobody to read it."""
-    from nerva_dsl.errors import DiagnosticError, NervaError
+    from nerva_dsl.errors import DiagnosticError
+    from nerva_dsl.faults import NervaError
 
     match error:
         case DiagnosticError():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nerva_dsl.check.reading import decode, reason
 from nerva_dsl.cli.failures import UsageError, describe
-from nerva_dsl.errors import NervaError
+from nerva_dsl.faults import NervaError
 from nerva_dsl.grammar.formatter import format_source
 
 STANDARD_INPUT = Path("-")

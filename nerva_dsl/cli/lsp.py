@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nerva_dsl.errors import ToolchainError
+from nerva_dsl.faults import ToolchainError
 
 
 def run_server() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nerva_dsl.errors import NervaError
+from nerva_dsl.faults import NervaError
 
 
 def parse_overrides(texts: Sequence[str] | None) -> dict[str, str]:

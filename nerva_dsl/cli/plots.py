@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nerva_dsl import driver
 from nerva_dsl.check.graph import operands, reachable
-from nerva_dsl.errors import ToolchainError
+from nerva_dsl.faults import ToolchainError
 from nerva_dsl.model import (
     BatchNorm,
     CheckedModel,

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import pairwise
 
 from nerva_dsl import syntax
 from nerva_dsl.check import Attempt
-from nerva_dsl.check.bodies import GRAPH_FORMS, REDUCTIONS, SOFTMAXES
+from nerva_dsl.check.bodies import REDUCTIONS, SOFTMAXES
 from nerva_dsl.check.constants import FUNCTIONS as CONSTANT_FUNCTIONS
 from nerva_dsl.check.environment import Defined
-from nerva_dsl.check.expressions import PRIMITIVES
+from nerva_dsl.check.expressions import GRAPH_FORMS, PRIMITIVES
 from nerva_dsl.check.initialisers import OPTIONS as INITIALISERS
 from nerva_dsl.check.metrics import LABELLED
 from nerva_dsl.editor import words
@@ -22,6 +21,7 @@ from nerva_dsl.editor.lookup import find, local_names
 from nerva_dsl.editor.terminals import DEFINING
 from nerva_dsl.grammar.layout import kinds
 from nerva_dsl.grammar.parser import expected_at, terminals
+from nerva_dsl.record import Record
 
 
 class Kind(Enum):
@@ -35,8 +35,7 @@ class Kind(Enum):
     TYPE = auto()
 
 
-@dataclass(frozen=True)
-class Proposal:
+class Proposal(Record):
     """One of the things that can stand there.
 
     Attributes:
@@ -187,8 +186,7 @@ def _choices(
     return None
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(Record):
     """What expressions may have in them.
 
     Attributes:

@@ -6,7 +6,6 @@ It is found from the tokens, so that it is known of half a statement too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from nerva_dsl.grammar.layout import (
     CLOSING,
@@ -18,11 +17,11 @@ from nerva_dsl.grammar.layout import (
     split,
 )
 from nerva_dsl.grammar.parser import lexemes
+from nerva_dsl.record import Record
 from nerva_dsl.source import Source
 
 
-@dataclass(frozen=True)
-class Context:
+class Context(Record):
     """What comes before an offset.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from nerva_dsl import syntax
@@ -17,6 +16,7 @@ from nerva_dsl.editor.terminals import DEFINING
 from nerva_dsl.grammar.layout import Block, Lexeme, split
 from nerva_dsl.grammar.parser import lexemes
 from nerva_dsl.model import Layer
+from nerva_dsl.record import Record
 from nerva_dsl.source import Source, Span
 
 CALLED = ("function", "layer", "loss", "schedule", "optimizer")
@@ -26,8 +26,7 @@ PREFERRED = {"optimizer": "optimizer", "learning_rate": "schedule", "loss": "los
 """The kind that is meant behind `key =`, whatever else has the name."""
 
 
-@dataclass(frozen=True)
-class Meaning:
+class Meaning(Record):
     """What stands at an offset.
 
     Attributes:

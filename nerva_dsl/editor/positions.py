@@ -6,9 +6,9 @@ Language Server Protocol 3.17, "Position".
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from nerva_dsl.record import Record
 from nerva_dsl.source import Source
 
 
@@ -19,8 +19,7 @@ class Place(NamedTuple):
     character: int
 
 
-@dataclass(frozen=True)
-class Positions:
+class Positions(Record):
     """Translates between places and the offsets of a source.
 
     Attributes:

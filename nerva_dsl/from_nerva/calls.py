@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from nerva_dsl.check.report import listing, suggest
-from nerva_dsl.errors import NervaError
+from nerva_dsl.faults import NervaError
 
 T = TypeVar("T")
 

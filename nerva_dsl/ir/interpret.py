@@ -7,7 +7,6 @@ with. Arrays are `[features, B]` as in the IR; sparse weights are SciPy CSR arra
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,14 +34,14 @@ from nerva_dsl.ir.operations import (
 )
 from nerva_dsl.ir.program import Graph, Program, Rule
 from nerva_dsl.ir.types import Value
+from nerva_dsl.record import Record
 from nerva_dsl.runtime import masks
 from nerva_dsl.scalar.evaluate import evaluate
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Record):
     """What running a graph gave.
 
     Attributes:

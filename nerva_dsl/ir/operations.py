@@ -9,16 +9,15 @@ carries the places in the source that it came from. Adding one means: a class he
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Self
 
 from nerva_dsl.ir.types import Place, Value
+from nerva_dsl.record import Record
 from nerva_dsl.scalar import Expr
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(Record, dict=True):
     """Base of all operations.
 
     Attributes:
@@ -35,7 +34,7 @@ class Operation:
         return tuple(self._read())
 
     def _read(self) -> Iterator[Value]:
-        for name in self.__dataclass_fields__:
+        for name in self.__struct_fields__:
             content = getattr(self, name)
             if name in ("results", "origin"):
                 continue
@@ -65,20 +64,18 @@ class Operation:
 
         fields: dict[str, Any] = {
             name: content if name == "origin" else convert(content)
-            for name in self.__dataclass_fields__
+            for name in self.__struct_fields__
             for content in (getattr(self, name),)
         }
         return type(self)(**fields)
 
 
-@dataclass(frozen=True)
 class Load(Operation):
     """Take this batch's samples from a data array and turn them: `[B, n]` becomes `[n, B]`."""
 
     array: Value
 
 
-@dataclass(frozen=True)
 class Map(Operation):
     """A scalar expression at every element; operands of one row or column are repeated.
 
@@ -96,7 +93,6 @@ class Map(Operation):
     label: str
 
 
-@dataclass(frozen=True)
 class Product(Operation):
     """`Y = W X`."""
 
@@ -104,7 +100,6 @@ class Product(Operation):
     x: Value
 
 
-@dataclass(frozen=True)
 class TransposedProduct(Operation):
     """`dX = Wᵀ dZ`."""
 
@@ -112,7 +107,6 @@ class TransposedProduct(Operation):
     dz: Value
 
 
-@dataclass(frozen=True)
 class WeightGradient(Operation):
     """`dW = dZ Xᵀ`, at the non-zeros of `weight` only."""
 
@@ -121,7 +115,6 @@ class WeightGradient(Operation):
     x: Value
 
 
-@dataclass(frozen=True)
 class DenseGradient(Operation):
     """`dZ Xᵀ` at all positions of `weight`, a dense matrix: where new weights could grow.
 
@@ -133,14 +126,12 @@ class DenseGradient(Operation):
     x: Value
 
 
-@dataclass(frozen=True)
 class RowSquares(Operation):
     """The sum of the squares of each row of a weight's gradient: `[outputs, 1]`."""
 
     x: Value
 
 
-@dataclass(frozen=True)
 class Reduce(Operation):
     """Sum or largest over the features (one row is left), or sum over the batch (one column)."""
 
@@ -149,21 +140,18 @@ class Reduce(Operation):
     x: Value
 
 
-@dataclass(frozen=True)
 class Softmax(Operation):
     """`softmax` over the features, stable."""
 
     x: Value
 
 
-@dataclass(frozen=True)
 class LogSoftmax(Operation):
     """`log_softmax` over the features, stable."""
 
     x: Value
 
 
-@dataclass(frozen=True)
 class Standardize(Operation):
     """`(x - mean) / sqrt(variance + epsilon)`.
 
@@ -176,7 +164,6 @@ class Standardize(Operation):
     epsilon: float
 
 
-@dataclass(frozen=True)
 class Bernoulli(Operation):
     """A dropout mask: 1 / keep with probability `keep`, else 0; fresh for every step.
 
@@ -194,14 +181,12 @@ class Bernoulli(Operation):
     like: Value | None
 
 
-@dataclass(frozen=True)
 class Concat(Operation):
     """The rows of several values, one after the other."""
 
     parts: tuple[Value, ...]
 
 
-@dataclass(frozen=True)
 class Slice(Operation):
     """As many rows of x as the result has, from row `begin` on."""
 
@@ -209,7 +194,6 @@ class Slice(Operation):
     begin: int
 
 
-@dataclass(frozen=True)
 class Update(Operation):
     """Give a parameter and its optimizer state new values; nothing may read them afterwards.
 
@@ -224,7 +208,6 @@ class Update(Operation):
     rule: str
 
 
-@dataclass(frozen=True)
 class Group(Operation):
     """Operations that one kernel computes; only `results` are stored.
 

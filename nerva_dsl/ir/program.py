@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from nerva_dsl.ir.operations import Operation, Product, each_operation
 from nerva_dsl.ir.types import Value
+from nerva_dsl.record import Record
 from nerva_dsl.scalar import Expr
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(Record):
     """An array of the model's state: trained, or kept beside (running statistics).
 
     Attributes:
@@ -29,16 +28,14 @@ class Parameter:
     initial: tuple[Literal["uniform", "normal"], float, float]
 
 
-@dataclass(frozen=True)
-class Constant:
+class Constant(Record):
     """A column `[n, 1]` known when compiling; each of its C values covers n / C rows."""
 
     value: Value
     numbers: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(Record):
     """An optimizer; see `model.Rule`."""
 
     name: str
@@ -46,8 +43,7 @@ class Rule:
     assignments: tuple[tuple[str, Expr], ...]
 
 
-@dataclass(frozen=True)
-class Growing:
+class Growing(Record):
     """A sparse weight whose pattern changes.
 
     Attributes:
@@ -62,8 +58,7 @@ class Growing:
     average: str = ""
 
 
-@dataclass(frozen=True)
-class Regrow:
+class Regrow(Record):
     """How the patterns change; see `model.Regrow`.
 
     Attributes:
@@ -81,8 +76,7 @@ class Regrow:
     weights: tuple[Growing, ...]
 
 
-@dataclass(frozen=True)
-class Buffer:
+class Buffer(Record):
     """Where a value lies in the arena, in elements."""
 
     value: Value
@@ -90,8 +84,7 @@ class Buffer:
     size: int
 
 
-@dataclass(frozen=True)
-class Graph:
+class Graph(Record):
     """One entry of the compiled model.
 
     Attributes:
@@ -108,8 +101,7 @@ class Graph:
     buffers: tuple[Buffer, ...] = ()
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(Record, dict=True):
     """A model as graphs over shared parameters.
 
     Attributes:

@@ -6,15 +6,15 @@ the generated code keeps it contiguous. The data set's arrays are `[B, features]
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+from nerva_dsl.record import Record
 
 Element = Literal["float32", "float64", "uint8", "int32"]
 Dim = int | Literal["B"]
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Record):
     """How an array of activations lies in memory.
 
     Attributes:
@@ -29,8 +29,7 @@ class Layout:
         return f"{self.order}/{self.stride}"
 
 
-@dataclass(frozen=True, slots=True)
-class Type:
+class Type(Record):
     """Element type, shape, format, and, once chosen, layout of a value.
 
     Attributes:
@@ -80,8 +79,7 @@ class Type:
         return self.shape[1]
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Record):
     """A value in single-assignment form; its name is unique in its graph."""
 
     name: str

@@ -7,9 +7,9 @@ families may be taken; this is the one place that knows them all.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from nerva_dsl.errors import NervaError
+from nerva_dsl.faults import NervaError
 from nerva_dsl.ir.operations import (
     Bernoulli,
     Group,
@@ -21,6 +21,7 @@ from nerva_dsl.ir.operations import (
 from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.passes.domains import Domain, group_domain
+from nerva_dsl.record import replace
 
 BACKENDS = ("auto", "mkl", "native")
 

@@ -7,11 +7,12 @@ its forward product, is needed by nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nerva_dsl.ir.operations import Operation, Update
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.passes.rewrite import each_graph
+from nerva_dsl.record import replace
 
 
 @dataclass(frozen=True)

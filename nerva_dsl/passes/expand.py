@@ -8,7 +8,7 @@ are simpler, and more accurate, than those of their parts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nerva_dsl.ir.operations import (
     LogSoftmax,
@@ -21,6 +21,7 @@ from nerva_dsl.ir.operations import (
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Type, Value
 from nerva_dsl.passes.rewrite import each_graph
+from nerva_dsl.record import replace
 from nerva_dsl.scalar import Number, Var, apply
 
 

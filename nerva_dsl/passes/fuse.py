@@ -20,13 +20,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from nerva_dsl.ir.operations import Group, Map, Operation, Reduce, Update
 from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Place, Value
 from nerva_dsl.passes.domains import Domain, domain
+from nerva_dsl.record import replace
 from nerva_dsl.scalar import Apply, Expr, walk
 
 # Operators worth storing the result of rather than computing it twice.

@@ -7,10 +7,11 @@ in full-width operations with no remainder, and the sums of one tile fit the vec
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nerva_dsl.ir.program import Program
 from nerva_dsl.ir.types import Layout, Value
+from nerva_dsl.record import replace
 
 # With eight sums of a row in registers there are enough independent chains to hide the latency of
 # a multiply-add, and registers to spare for what is loaded.

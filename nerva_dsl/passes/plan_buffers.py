@@ -9,13 +9,14 @@ are placed first, each at the lowest place that is free while it lives.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nerva_dsl.ir.operations import Group, TransposedProduct, each_operation
 from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Buffer, Graph, Program
 from nerva_dsl.ir.types import Value
 from nerva_dsl.ir.verify import lifetimes, views
+from nerva_dsl.record import replace
 
 ALIGNMENT = 16
 """Numbers to which the places of what is not batched are rounded."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nerva_dsl.ir.maps import compact
 from nerva_dsl.ir.operations import Map, Operation
@@ -19,6 +19,7 @@ from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Value
 from nerva_dsl.passes.fuse import is_costly
 from nerva_dsl.passes.rewrite import each_graph
+from nerva_dsl.record import replace
 from nerva_dsl.scalar import Apply, Expr, Number, Var, apply, substitute, variables, walk
 from nerva_dsl.scalar.derivative import derivative
 from nerva_dsl.scalar.simplify import in_terms_of_value, simplify

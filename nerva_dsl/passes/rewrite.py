@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Value
+from nerva_dsl.record import replace
 
 
 def each_graph(program: Program, change: Callable[[Graph], Graph]) -> Program:

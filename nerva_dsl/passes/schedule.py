@@ -9,11 +9,12 @@ other only between phases.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nerva_dsl.ir.operations import Group, Update
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.passes.rewrite import each_graph
+from nerva_dsl.record import replace
 
 
 @dataclass(frozen=True)

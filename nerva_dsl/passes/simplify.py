@@ -10,13 +10,14 @@ right, and later passes match on clean graphs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nerva_dsl.ir.maps import compact
 from nerva_dsl.ir.operations import Map, Operation
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Value
 from nerva_dsl.passes.rewrite import each_graph, with_values
+from nerva_dsl.record import replace
 from nerva_dsl.scalar import Expr, Var, substitute, variables, without_stated
 from nerva_dsl.scalar.simplify import simplify
 

@@ -20,57 +20,35 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import field
 
-from nerva_dsl.record import record
+from nerva_dsl.record import Record
 
 
-@record
-class Number:
+class Number(Record):
     """A real constant."""
 
     value: float
 
 
-@record
-class Var:
+class Var(Record):
     """A named operand."""
 
     name: str
 
 
-@record
-class Apply:
+# The hash is kept: hashing a deep expression at each of its nodes would be quadratic in its size.
+# Records that keep it also compare it first, so that shared parts are hardly ever compared in full.
+class Apply(Record, cache_hash=True):
     """An operator of `OPERATORS` applied to its arguments."""
 
     operator: str
     arguments: tuple[Expr, ...]
-    # Kept, because hashing a deep expression at each of its nodes would be quadratic in its size.
-    _hash: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        self._hash = hash((self.operator, self.arguments))  # type: ignore[misc]
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        # Hashes first: parts that are shared many times are then hardly ever compared in full.
-        if self is other:
-            return True
-        return (
-            isinstance(other, Apply)
-            and self._hash == other._hash
-            and self.operator == other.operator
-            and self.arguments == other.arguments
-        )
 
 
 Expr = Number | Var | Apply
 
 
-@record
-class Operator:
+class Operator(Record):
     """What is known of an operator whatever evaluates it.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from nerva_dsl.errors import NervaError
+from nerva_dsl.faults import NervaError
 
 Array = NDArray[Any]
 

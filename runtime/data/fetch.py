@@ -6,7 +6,7 @@ import hashlib
 from contextlib import closing
 from pathlib import Path
 
-from nerva_dsl.errors import NervaError
+from nerva_dsl.faults import NervaError
 from nerva_dsl.runtime.data.catalogue import Entry
 from nerva_dsl.runtime.data.places import Download, Place, PlaceError, Watcher
 from nerva_dsl.runtime.replacing import replacing

@@ -23,7 +23,7 @@ class Env(dict[str, torch.Tensor]):
         near: distances from kinks, `[n, …]` each.
         products: input and output of each linear layer, whose gradient is kept.
         shared: learned numbers, repeated for each place that reads them; their gradient is kept.
-        condition: the largest of its batch norms; see `condition`.
+        standards: of each batch norm, the sizes of the terms of what it scales, by its name.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Env(dict[str, torch.Tensor]):
         self.near: list[torch.Tensor] = []
         self.products: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self.shared: Tensors = {}
-        self.condition = 1.0
+        self.standards: Tensors = {}
         self._steps = steps
 
     def __missing__(self, name: str) -> torch.Tensor:
@@ -76,7 +76,7 @@ class Run:
         running: the running statistics after a step, by parameter.
         products: input and output of each linear layer, `[n, D]` and `[n, K]`.
         shared: learned numbers, repeated for each place that reads them, `[n, K]`, by parameter.
-        condition: how much larger than 1 batch norms make a relative error of 1.
+        standards: sizes of the terms of what batch norms scale, `[n, K]`, by their names.
     """
 
     output: torch.Tensor
@@ -85,7 +85,7 @@ class Run:
     running: Tensors
     products: dict[str, tuple[torch.Tensor, torch.Tensor]]
     shared: Tensors
-    condition: float
+    standards: Tensors
 
 
 @dataclass(frozen=True)
@@ -169,4 +169,4 @@ class Program:
         env = Env(parameters, inputs, masks, self.steps)
         output, loss = self.forward(env, target)
         near = torch.cat(env.near, 1) if env.near else torch.ones(len(x), 1)
-        return Run(output, loss, near, env.running, env.products, env.shared, env.condition)
+        return Run(output, loss, near, env.running, env.products, env.shared, env.standards)

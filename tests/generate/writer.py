@@ -179,19 +179,10 @@ def batch_norm(
     normal = F.batch_norm(x, *running, None, None, env.training, momentum, epsilon)
     result = normal * shared(env, f"{name}.gamma", x) + shared(env, f"{name}.beta", x)
     if env.training:
-        env.condition = max(env.condition, condition(x.detach(), epsilon))
+        var, mean = torch.var_mean(x.detach(), 0, correction=0)
+        env.standards[name] = (x.detach().abs() + mean.abs()) / (var + epsilon).sqrt()
         env.running[f"{name}.running_mean"], env.running[f"{name}.running_var"] = running
     return result
-
-
-def condition(x: torch.Tensor, epsilon: float) -> float:
-    """How much larger than 1 normalising x makes a relative error of 1.
-
-    That is the size of a feature over its spread: Chan, Golub & LeVeque, Algorithms for computing
-    the sample variance, 1983.
-    """
-    size = x.square().mean(0)
-    return (size / (x.var(0, correction=0) + epsilon)).sqrt().max().item()
 
 
 def dropout(env: Env, name: str, x: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""Checking long files, compiling deep networks, and compiling again from the cache."""
