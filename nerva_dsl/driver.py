@@ -125,9 +125,15 @@ def programs(
     target: str = "native",
 ) -> Iterator[tuple[str, Program]]:
     """The program after each stage of the IR, with the stage's name."""
+    yield from model_programs(check(path, overrides).model, backend=backend, target=target)
+
+
+def model_programs(
+    model: CheckedModel, *, backend: str = "auto", target: str = "native"
+) -> Iterator[tuple[str, Program]]:
+    """As `programs`, of a model that is checked."""
     from nerva_dsl.runtime.target import resolve_target
 
-    model = check(path, overrides).model
     width = resolve_target(target).vector_bytes
     yield from ir_stages(model, backend=backend, vector_bytes=width, mkl=_has_mkl(backend))
 

@@ -69,6 +69,16 @@ def assert_regrown(net, name, before, after, gone, grown):
         assert not state[~stays].any()
 
 
+def assert_largest_grow(net, layers, gradients, prune, amount):
+    """The smallest weights go, and of the empty positions those of the largest gradients grow."""
+    for name, before, after in layers:
+        gradient = gradients[name]
+        empties = empty(positions(before, gradient.shape[1]), gradient.size)
+        gone = removed(before.value, prune, amount, len(empties))
+        grown = largest(gradient.ravel(), empties, gone.sum())
+        assert_regrown(net, name, before, after, gone, grown)
+
+
 @pytest.mark.parametrize("variant", ["float32", "float64"])
 @pytest.mark.parametrize(("prune", "amount"), PRUNING)
 def test_random_growth(models, variant, prune, amount):
@@ -97,12 +107,7 @@ def test_growth_by_the_gradient(models, variant, prune, amount):
     X[:, :9] = 0  # columns without a gradient: many ties
     gradients = dense_gradients(net, X, t)
     _, layers = regrown(net, f"{prune}({amount})", "gradient()", X=X, t=t)
-    for name, before, after in layers:
-        gradient = gradients[name]
-        empties = empty(positions(before, gradient.shape[1]), gradient.size)
-        gone = removed(before.value, prune, amount, len(empties))
-        grown = largest(gradient.ravel(), empties, gone.sum())
-        assert_regrown(net, name, before, after, gone, grown)
+    assert_largest_grow(net, layers, gradients, prune, amount)
 
 
 def test_growth_where_most_gradients_are_equal(models):
@@ -112,11 +117,7 @@ def test_growth_where_most_gradients_are_equal(models):
     X[:, 590] = 1
     gradients = dense_gradients(net, X, t)
     _, layers = regrown(net, "magnitude(0.5)", "gradient()", X=X, t=t)
-    for name, before, after in layers:
-        empties = empty(positions(before, gradients[name].shape[1]), gradients[name].size)
-        gone = removed(before.value, "magnitude", 0.5, len(empties))
-        grown = largest(gradients[name].ravel(), empties, gone.sum())
-        assert_regrown(net, name, before, after, gone, grown)
+    assert_largest_grow(net, layers, gradients, "magnitude", 0.5)
 
 
 def test_growth_where_large_gradients_are_together(models):
@@ -130,11 +131,7 @@ def test_growth_where_large_gradients_are_together(models):
     gradients = dense_gradients(net, X, t)
     assert 96 < np.count_nonzero(gradients["big.weight"]) <= 48 * 6
     _, layers = regrown(net, "magnitude(0.3)", "gradient()", X=X, t=t)
-    for name, before, after in layers:
-        empties = empty(positions(before, gradients[name].shape[1]), gradients[name].size)
-        gone = removed(before.value, "magnitude", 0.3, len(empties))
-        grown = largest(gradients[name].ravel(), empties, gone.sum())
-        assert_regrown(net, name, before, after, gone, grown)
+    assert_largest_grow(net, layers, gradients, "magnitude", 0.3)
 
 
 @pytest.mark.parametrize("variant", ["float32", "float64"])

@@ -10,18 +10,17 @@ Linux, the most memory that the process ever held.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
+
+from benchmarks.processes import printed_by
 
 SLICE = 2**18 * 16 / 1e6
 """MB of the gradient at 2^18 positions with their places, 16 bytes each: what a slice of the dense
 gradient takes whose largest are to be found by sorting."""
 
-_ROOT = Path(__file__).parents[2]
+_THIS = "benchmarks.dynamic_sparsity.memory"
 _BATCH, _STEPS = 16, 4
 _TEXT = """\
 model wide
@@ -72,22 +71,10 @@ def peaks(width: int, density: float, *, repeats: int = 1, threads: int = 2) -> 
     found: dict[str, list[float]] = {name: [] for name in modules}
     for _ in range(repeats):
         for name, module in modules.items():
-            found[name].append(_peak(str(module), threads))
+            training = ("--train", str(module), "--threads", str(threads))
+            what = f"measuring the memory of {module}"
+            found[name].append(printed_by(_THIS, *training, what=what))
     return {name: statistics.median(each) for name, each in found.items()}
-
-
-def _peak(module: str, threads: int) -> float:
-    command = [sys.executable, "-m", "benchmarks.dynamic_sparsity.memory"]
-    done = subprocess.run(
-        [*command, "--train", module, "--threads", str(threads)],
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"measuring the memory of {module}: {done.stderr.strip()}")
-    return float(json.loads(done.stdout))
 
 
 def _train(module: str, threads: int) -> None:
@@ -107,7 +94,7 @@ def _train(module: str, threads: int) -> None:
 
 def main() -> None:
     """Measure and print, or, in a process of its own, train."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.dynamic_sparsity.memory")
+    parser = argparse.ArgumentParser(prog=f"python -m {_THIS}")
     parser.add_argument("--width", type=int, default=16_384)
     parser.add_argument("--density", type=float, default=0.001)
     parser.add_argument("--repeats", type=int, default=3)

@@ -24,6 +24,7 @@ from benchmarks.yardstick import machine
 from benchmarks.yardstick.report import table
 from nerva_dsl import driver
 from nerva_dsl.codegen.planner import make_plan
+from nerva_dsl.codegen.render import generate
 from nerva_dsl.runtime.cache import CACHE_VARIABLE
 from nerva_dsl.runtime.target import resolve_target
 
@@ -148,7 +149,7 @@ def size(file: Path) -> tuple[int, int]:
     width = resolve_target("native").vector_bytes
     program = driver.optimize(model, backend="native", vector_bytes=width)
     kernels = make_plan(program, vector_bytes=width, source_lines={}).kernels
-    generated = driver.emit_model(model, backend="native")
+    generated = generate(model, program, backend="native", target="native", vector_bytes=width)
     return generated.c_source.count("\n"), len(kernels)
 
 

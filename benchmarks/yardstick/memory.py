@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processes import printed_by
 from benchmarks.yardstick import contenders_onnx
 from benchmarks.yardstick.contenders_nervac import compile_backends
 from benchmarks.yardstick.settings import Settings
 from benchmarks.yardstick.workload import network_of, save_network
 
 STEPS = 10
-_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -100,14 +98,9 @@ def peak(request: Request) -> dict[str, float]:
     Raises:
         RuntimeError: it fails.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.yardstick.memory_child", json.dumps(asdict(request))],
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+    found: dict[str, float] = printed_by(
+        "benchmarks.yardstick.memory_child",
+        json.dumps(asdict(request)),
+        what=f"measuring the memory of {request.kind}",
     )
-    if done.returncode != 0:
-        raise RuntimeError(f"measuring the memory of {request.kind}: {done.stderr.strip()}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found

@@ -47,7 +47,7 @@ def compile_to(
     model = print_warnings(file, overrides).model
     files: dict[str, Path | str] = {}
     if "ir" in emit:
-        *_, (_, program) = driver.programs(file, overrides, backend=backend, target=target)
+        *_, (_, program) = driver.model_programs(model, backend=backend, target=target)
         files[f"{file.stem}.ir"] = driver.program_text(program)
     if "module" in emit:
         entry = driver.build_model(model, backend=backend, target=target)

@@ -17,7 +17,7 @@ from itertools import pairwise
 from nerva_dsl.check import check_source
 from nerva_dsl.errors import Diagnostic
 from nerva_dsl.from_nerva.calls import MlpError
-from nerva_dsl.from_nerva.network import Network, layer_sizes, network
+from nerva_dsl.from_nerva.network import layer_sizes, network
 from nerva_dsl.from_nerva.options import quoted, read_options
 from nerva_dsl.from_nerva.training import loss, regrow, settings
 from nerva_dsl.grammar.formatter import WIDTH, format_source
@@ -74,7 +74,7 @@ def translate(words: Sequence[str]) -> Translation:
     ]
     text = format_source(Source(f"{NAME}.nerva", "\n".join(parts) + "\n"))
     diagnostics = check_source(Source(f"{NAME}.nerva", text)).warnings
-    if _idle_relu(translated, diagnostics):
+    if translated.kinked and any(diagnostic.code == "N0253" for diagnostic in diagnostics):
         warnings.append(
             "ReLU: the derivative at exactly 0 is 1 in mlp, and here that of the branch below; it "
             "matters where neurons have no weight"
@@ -115,11 +115,3 @@ def _input(options: Mapping[str, str], features: int) -> tuple[list[str], str, s
 
 def _block(name: str, lines: Sequence[str]) -> str:
     return "\n".join([f"{name} {{", *lines, "}"])
-
-
-def _idle_relu(translated: Network, diagnostics: Sequence[Diagnostic]) -> bool:
-    """Whether there are neurons without a weight, and a ReLU that they matter to."""
-    idle = any(diagnostic.code == "N0253" for diagnostic in diagnostics)
-    kinked = ("relu", "all_relu", "leaky_relu")
-    functions = (binding.partition(" = ")[2].partition("(")[0] for binding in translated.bindings)
-    return idle and any(function in kinked for function in functions)

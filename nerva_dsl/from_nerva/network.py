@@ -54,6 +54,8 @@ _ACTIVATIONS: Mapping[str, _Activation | None] = {
     "BatchNorm": None,
 }
 
+_KINKED = ("relu", "all_relu", "leaky_relu")
+
 _LEARNING = ("BatchNormalization", "SReLU")
 """Layers with parameters beside weight and bias, which the optimizer of `train` trains."""
 
@@ -82,6 +84,7 @@ class Network:
         sparsity: what stands behind `sparsity =`; empty if nothing does.
         bindings: the values, in order; the last one is `y`.
         optimizer: of `train`.
+        kinked: whether any layer is a ReLU.
         sparse: whether any layer is.
         normalized: whether there is a batch normalization.
         warnings: what has no equal.
@@ -91,6 +94,7 @@ class Network:
     sparsity: str
     bindings: tuple[str, ...]
     optimizer: str
+    kinked: bool
     sparse: bool
     normalized: bool
     warnings: tuple[str, ...]
@@ -159,8 +163,16 @@ def network(options: Mapping[str, str], sizes: Sequence[int], source: str) -> Ne
             "BatchNormalization: mlp tests with the mean and variance of each batch of the test "
             "set; here they are averages over the training"
         )
-    sparse = bool(sparsity) or any(densities)
-    return Network(overall, sparsity, tuple(bindings), main, sparse, normalized, tuple(warnings))
+    return Network(
+        overall,
+        sparsity,
+        tuple(bindings),
+        main,
+        kinked=any(map(_is_kinked, layers)),
+        sparse=bool(sparsity) or any(densities),
+        normalized=normalized,
+        warnings=tuple(warnings),
+    )
 
 
 def _layers(options: Mapping[str, str], sizes: Sequence[int]) -> list[Call]:
@@ -168,7 +180,6 @@ def _layers(options: Mapping[str, str], sizes: Sequence[int]) -> list[Call]:
         raise MlpError("--layers is missing, such as --layers='ReLU;ReLU;Linear'")
     layers = [call("--layers", item) for item in items("--layers", options["layers"])]
     for layer in layers:
-        choose("--layers", "layer", layer.name, _ACTIVATIONS)
         if not _is_linear(layer):
             layer.bind({})
     count = sum(map(_is_linear, layers))
@@ -180,12 +191,23 @@ def _layers(options: Mapping[str, str], sizes: Sequence[int]) -> list[Call]:
     return layers
 
 
+def _activation(layer: Call) -> _Activation | None:
+    """That of a linear layer; of a normalization, None."""
+    return choose("--layers", "layer", layer.name, _ACTIVATIONS)
+
+
 def _is_linear(layer: Call) -> bool:
-    return choose("--layers", "layer", layer.name, _ACTIVATIONS) is not None
+    return _activation(layer) is not None
+
+
+def _is_kinked(layer: Call) -> bool:
+    """Whether it is a ReLU, whose derivative at 0 is another in mlp."""
+    activation = _activation(layer)
+    return activation is not None and activation.function in _KINKED
 
 
 def _activated(layer: Call, value: str) -> str:
-    activation = choose("--layers", "layer", layer.name, _ACTIVATIONS)
+    activation = _activation(layer)
     assert activation is not None  # a linear layer
     told = ""
     for name, text in layer.bind(activation.parameters).items():

@@ -13,7 +13,7 @@ from nerva_dsl.check.optimizers import option_variable
 from nerva_dsl.check.terms import Scalar, Term
 from nerva_dsl.reference.entries import Entry
 from nerva_dsl.reference.formulas import EXAMPLES
-from nerva_dsl.reference.slopes import PRIMITIVE_INPUT, body_of, loss_model, schedule_expression
+from nerva_dsl.reference.slopes import body_of, input_of, loss_model, schedule_expression
 from nerva_dsl.scalar import Number, without_stated
 from nerva_dsl.scalar.derivative import derivative
 from nerva_dsl.scalar.simplify import value_at
@@ -79,7 +79,7 @@ def picture(entry: Entry) -> Picture | None:
 def _function(name: str, function: Function | None) -> Picture:
     """A function and its derivative."""
     body = body_of(name, function)
-    (x,) = (PRIMITIVE_INPUT,) if function is None else function.inputs
+    x = input_of(function)
     options = {} if function is None else {o.name: o.default for o in function.options}
     operands = {**options, **EXAMPLES.get(name, {})}
     numbers = {option: float(value) for option, value in operands.items()}  # type: ignore[arg-type]
@@ -98,16 +98,15 @@ def _loss(name: str) -> Picture:
     """The loss of one sample over one feature of y, for a fixed target."""
     two = name == "softmax_cross_entropy"
     value = loss_model(name, 1 + two).model.loss
-    if name in _PROBABILITIES:
-        axis, xs = "y", _spread(0.01, 1.0)
-        title = f"{name} of a probability y, for t = 1"
-    else:
-        axis, xs = "y", _spread(-REACH, REACH)
-        title = f"{name} of one feature y, for t = 1"
     if two:
-        title = f"{name} of the logits y and 0, where the first is right"
+        of = "the logits y and 0, where the first is right"
+    elif name in _PROBABILITIES:
+        of = "a probability y, for t = 1"
+    else:
+        of = "one feature y, for t = 1"
+    xs = _spread(0.01, 1.0) if name in _PROBABILITIES else _spread(-REACH, REACH)
     ys = [features(value, [at, 0.0][: 1 + two], [1.0, 0.0][: 1 + two])[0] for at in xs]
-    return Picture(title, axis, (_curve("loss", xs, ys),))
+    return Picture(f"{name} of {of}", "y", (_curve("loss", xs, ys),))
 
 
 def features(value: model.Value, y: Sequence[float], t: Sequence[float]) -> list[float]:

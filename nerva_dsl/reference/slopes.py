@@ -36,6 +36,11 @@ FEATURES = 4
 """Of y, where the gradient of a loss is shown: a mean divides by them."""
 
 
+def input_of(function: Function | None) -> str:
+    """The name of what a function is of; None is a primitive of the language."""
+    return PRIMITIVE_INPUT if function is None else function.inputs[0]
+
+
 def body_of(name: str, function: Function | None) -> Expr:
     """What a function computes: over its inputs and options.
 
@@ -52,7 +57,7 @@ def body_of(name: str, function: Function | None) -> Expr:
 def function_slopes(name: str, function: Function | None) -> Iterator[tuple[str, str]]:
     """The derivatives of a function by its input and by what it learns, each as a function."""
     body = body_of(name, function)
-    (x,) = (PRIMITIVE_INPUT,) if function is None else function.inputs
+    x = input_of(function)
     options = () if function is None else function.options
     signature = ", ".join(option.span.text.removeprefix("learn ") for option in options)
     itself = simplify(without_stated(body))

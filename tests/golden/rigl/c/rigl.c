@@ -1659,9 +1659,9 @@ static int64_t need_of(const Growth *growth, int grow)
     return grow == GROW_RANDOM ? 4 * growth->removed : 2 * room_for(growth->removed);
 }
 
-/* Give the weights their memory for a change of all patterns; `stored`: only to see gradients. Gradients are looked at one
- * weight after the other: candidates take the place of the last weight's. Returns 0 if there is no
- * memory. */
+/* Give the weights their memory for a change of all patterns; `stored`: only to see gradients.
+ * Gradients are looked at one weight after the other: candidates take the place of the last
+ * weight's. Returns 0 if there is no memory. */
 static int make_workspace(nerva_model *model, int grow, int stored)
 {
     Workspace *const workspace = &model->workspace;
