@@ -18,9 +18,12 @@ from nerva_dsl.codegen.plan import (
     Epilogue,
     Input,
     Kernel,
+    Piece,
     Store,
 )
 from nerva_dsl.codegen.samplewise import samplewise_loops
+from nerva_dsl.codegen.shuffles import shuffles
+from nerva_dsl.codegen.tiles import Cutter
 from nerva_dsl.ir.operations import (
     Bernoulli,
     Concat,
@@ -43,6 +46,34 @@ _ELEMENTS = {"uint8": "uint8_t", "int32": "int32_t", "float32": "real", "float64
 # What a row of the epilogue may use without declaring it.
 _ROW_NAMES = RESERVED | {"row", "column", "lane", "start", "live", "count", "samples", "sum"}
 
+# The same for what is done with a weight.
+_WEIGHT_NAMES = frozenset(
+    [
+        "g",
+        "q",
+        "dz",
+        "x",
+        "weight",
+        "lr",
+        "step",
+        "rates",
+        "tile",
+        "panel",
+        "mine",
+        "first",
+        "last",
+        "next",
+        "limit",
+        "here",
+        "begin",
+        "end",
+        "gradient",
+        "i",
+        "slice",
+        "width",
+    ]
+)
+
 _COUNT = Argument("int", "count")
 
 
@@ -58,6 +89,8 @@ class Context:
         rated: the rules that read what is computed once a step.
         states: names of the optimizer's states, by rule.
         mirrored: names of the weights that keep a transposed copy.
+        cutter: cuts the samples for the products.
+        numbers: how many each weight stores, by its enumerator.
         by_columns: where the numbers by columns of a stored weight begin behind those by rows, by
             name.
     """
@@ -69,6 +102,8 @@ class Context:
     rated: frozenset[str]
     states: Mapping[str, tuple[str, ...]]
     mirrored: frozenset[str]
+    cutter: Cutter
+    numbers: Mapping[str, int]
     by_columns: Mapping[str, int]
 
 
@@ -150,7 +185,8 @@ def _product(template: str) -> Callable[[Group, Context], Made]:
             (Argument("const real *restrict", operand), context.memory.address(x)),
         ]
         if not template.startswith(MKL_PREFIX):
-            return _finish(template, group, given, body, epilogue=epilogue)
+            pieces = _pieces(head, context)
+            return _finish(template, group, given, body, epilogue=epilogue, pieces=pieces)
         if "spmm" in template:  # MKL's handles know where the values are
             del given[1]
             given.append((Argument("Run *", "run"), "run"))
@@ -158,6 +194,17 @@ def _product(template: str) -> Callable[[Group, Context], Made]:
         return _finish(template, group, given, body, epilogue=epilogue, product=product)
 
     return make
+
+
+def _pieces(product: Product | TransposedProduct, context: Context) -> tuple[Piece, ...]:
+    """How a product cuts the samples."""
+    weight = product.weight
+    if weight.type.format != "csr":
+        return context.cutter.dense()
+    rows, operands = weight.type.rows, weight.type.columns
+    if isinstance(product, TransposedProduct):
+        rows, operands = operands, rows
+    return context.cutter.sparse(rows, context.numbers[context.memory.array(weight)], operands)
 
 
 def _values(weight: Value, context: Context, template: str) -> str:
@@ -275,7 +322,7 @@ def _weights(template: str) -> Callable[[Group, Context], Made]:
 
     def make(group: Group, context: Context) -> Made:
         head = group.body[0]
-        names = Names(_ROW_NAMES | {"g", "q", "dz", "x", "weight", "lr", "step", "rates", "tile"})
+        names = Names(_ROW_NAMES | _WEIGHT_NAMES)
         body = Body(context.memory, Statements(context.precision, names), "q")
         given: list[tuple[Argument, str]] = []
         match head:
@@ -284,6 +331,8 @@ def _weights(template: str) -> Callable[[Group, Context], Made]:
                 for value, name in ((dz, "dz"), (x, "x")):
                     address = context.memory.address(value)
                     given.append((Argument("const real *restrict", name), address))
+                if template == "sddmm":
+                    given.append((Argument("int64_t", "panel"), str(_panel(weight, context))))
                 body.define(head.result, "g")
             case Map(result=result):
                 given.append((Argument("Array *", "weight"), context.memory.array(result)))
@@ -302,6 +351,13 @@ def _weights(template: str) -> Callable[[Group, Context], Made]:
         )
 
     return make
+
+
+def _panel(weight: Value, context: Context) -> int:
+    """How many columns a weight gradient goes through at once."""
+    nnz = context.numbers[context.memory.array(weight)]
+    block = shuffles(context.cutter.tiling.lanes).block
+    return context.cutter.panel(nnz, weight.type.rows, weight.type.columns, block)
 
 
 def _weight_lines(

@@ -101,6 +101,23 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Tiles of one width that a row is cut into.
+
+    Attributes:
+        first: number of the first tile.
+        start: the vector at which it begins.
+        vectors: in a tile.
+        count: how many such tiles follow each other.
+    """
+
+    first: int
+    start: int
+    vectors: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Kernel:
     """One C function.
 
@@ -116,6 +133,7 @@ class Kernel:
         row_lines: of a featurewise kernel: declarations once a feature.
         sweeps: of a featurewise kernel; empty for others.
         loops: of a samplewise kernel; empty for others.
+        pieces: of a product: how the samples are cut.
         label: what it is for, as the end of its name.
         product: the argument that MKL writes a product to, where the epilogue finds it.
         implements: the source lines of all its uses.
@@ -132,9 +150,15 @@ class Kernel:
     row_lines: tuple[str, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     loops: tuple[Loop, ...] = ()
+    pieces: tuple[Piece, ...] = ()
     label: str = ""
     product: str = ""
     implements: tuple[str, ...] = ()
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles a row is cut into."""
+        return sum(piece.count for piece in self.pieces)
 
 
 @dataclass(frozen=True)
@@ -267,6 +291,8 @@ class Plan:
         shuffles: of the target's vectors.
         turned: C types of the data arrays that are turned by vectors.
         vector_bytes: width of a vector.
+        sparse_tiles: widths of the tiles of sparse products, in vectors.
+        dense_tiles: widths of those of dense products.
         jam: rows of a dense product that are computed together.
         arena: numbers in the arena.
         state_arrays: most optimizer state arrays beside a parameter.
@@ -296,6 +322,8 @@ class Plan:
     shuffles: Shuffles
     turned: tuple[str, ...]
     vector_bytes: int
+    sparse_tiles: tuple[int, ...]
+    dense_tiles: tuple[int, ...]
     jam: int
     arena: int
     state_arrays: int

@@ -24,6 +24,7 @@ from nerva_dsl.codegen.plan import (
 from nerva_dsl.codegen.rates import reads_rates, with_rates
 from nerva_dsl.codegen.schedules import schedule_code
 from nerva_dsl.codegen.shuffles import shuffles
+from nerva_dsl.codegen.tiles import JAM, Cutter
 from nerva_dsl.codegen.updates import update_function
 from nerva_dsl.codegen.vector_math import functions
 from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct
@@ -34,18 +35,20 @@ from nerva_dsl.ir.verify import lifetimes
 from nerva_dsl.passes.layout import tiling
 from nerva_dsl.scalar import Expr, variables
 
-# Vector registers that a dense tile may take for its sums, by vector width; the rest hold what is
-# loaded.
-_SUM_REGISTERS = {64: 24, 32: 12, 16: 12}
-_MOST_ROWS = 4
 
-
-def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Place, str]) -> Plan:
+def make_plan(
+    program: Program,
+    *,
+    vector_bytes: int,
+    cache_bytes: int,
+    source_lines: Mapping[Place, str],
+) -> Plan:
     """The plan of a program that has been through all passes.
 
     Args:
         program: scheduled, with buffers.
         vector_bytes: width of the target's vectors.
+        cache_bytes: size of a core's second cache.
         source_lines: the line of the source that stands at a place, for comments.
     """
     rates, program = with_rates(program)
@@ -59,6 +62,7 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
         c.value.name: (columns[c.value.name], c.value.type.rows // len(c.numbers))
         for c in program.constants
     }
+    cutter = Cutter(cut, vector_bytes, cache_bytes)
     library = _Library(source_lines, names)
     entries = []
     for graph in program.graphs:
@@ -77,6 +81,8 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
             rated=frozenset(rule.name for rule in program.rules if reads_rates(rule)),
             states={rule.name: tuple(n for n, _ in rule.states) for rule in program.rules},
             mirrored=frozenset(array.name for array in arrays if array.mirrored),
+            cutter=cutter,
+            numbers={f"&model->arrays[{array.constant}]": array.numbers for array in arrays},
             by_columns=_by_columns(program, graph),
         )
         entries.append(_entry(program, graph, context, library))
@@ -105,7 +111,9 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
             )
         ),
         vector_bytes=vector_bytes,
-        jam=max(1, min(_MOST_ROWS, _SUM_REGISTERS[vector_bytes] // cut.vectors)),
+        sparse_tiles=_tile_widths(kernels, "spmm"),
+        dense_tiles=_tile_widths(kernels, "gemm"),
+        jam=JAM,
         arena=program.arena,
         state_arrays=max((len(rule.states) for rule in program.rules), default=0),
         arrays=arrays,
@@ -181,6 +189,12 @@ class _Library:
         """Names from what is computed: the template and the labels of the epilogue."""
         names = self.taken.copy()
         return [names.fresh(_base_name(kernel)) for kernel in self._kernels]
+
+
+def _tile_widths(kernels: Iterable[Kernel], family: str) -> tuple[int, ...]:
+    """The widths of the tiles of a family's products, each once."""
+    pieces = (p for k in kernels if k.template.startswith(family) for p in k.pieces)
+    return tuple(sorted({piece.vectors for piece in pieces}))
 
 
 def _base_name(kernel: Kernel) -> str:

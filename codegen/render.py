@@ -18,13 +18,11 @@ from nerva_dsl.scalar import MAX_FACTORS
 
 # What of the common part a kernel's template calls.
 _NEEDS = {
-    "spmm": {"sparse"},
-    "spmm_transposed": {"sparse"},
-    "gemm": {"dense"},
-    "gemm_transposed": {"dense"},
+    "spmm": {"share"},
+    "spmm_transposed": {"share"},
     "gather": {"turn"},
-    "sddmm": {"dot", "dots", "shuffle"},
-    "gemm_gradient": {"dot", "shuffle"},
+    "sddmm": {"dot", "dots", "share", "shuffle"},
+    "gemm_gradient": {"dots", "shuffle"},
     "activations_mask": {"philox"},
     "weights_mask": {"philox", "rows"},
     "weightwise": {"rows"},
@@ -38,7 +36,13 @@ _NEEDS = {
 
 
 def generate(
-    model: CheckedModel, program: Program, *, backend: str, target: str, vector_bytes: int
+    model: CheckedModel,
+    program: Program,
+    *,
+    backend: str,
+    target: str,
+    vector_bytes: int,
+    cache_bytes: int,
 ) -> Generated:
     """The texts of a compiled model.
 
@@ -48,8 +52,14 @@ def generate(
         backend: as chosen, recorded in `SPEC`.
         target: instruction set as chosen, recorded in `SPEC`.
         vector_bytes: width of the target's vectors.
+        cache_bytes: size of a core's second cache there.
     """
-    plan = make_plan(program, vector_bytes=vector_bytes, source_lines=_source_lines(model, program))
+    plan = make_plan(
+        program,
+        vector_bytes=vector_bytes,
+        cache_bytes=cache_bytes,
+        source_lines=_source_lines(model, program),
+    )
     spec = make_spec(model, program, backend=backend, target=target, vector_bytes=vector_bytes)
     patterns = {
         f"{layer.name}.weight": (layer.pattern.row_start, layer.pattern.column)

@@ -89,7 +89,14 @@ def emit_model(model: CheckedModel, *, backend: str = "auto", target: str = "nat
     width, mkl = machine.vector_bytes, _has_mkl(backend)
     program = optimize(model, backend=backend, vector_bytes=width, mkl=mkl)
     with deep_recursion():
-        return generate(model, program, backend=backend, target=target, vector_bytes=width)
+        return generate(
+            model,
+            program,
+            backend=backend,
+            target=target,
+            vector_bytes=width,
+            cache_bytes=machine.cache_bytes,
+        )
 
 
 def compile_model(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from nerva_dsl.errors import NervaError
 
 _CPUINFO = Path("/proc/cpuinfo")
+_CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
 _FIRST_PROCESSOR = 16_384  # characters; the system measures each processor that is read about
 # gcc prefers 256-bit vectors on processors that have 512-bit ones unless it is told.
 _WIDE = "-mprefer-vector-width=512"
@@ -27,6 +29,7 @@ class Target:
         name: as the user gives it.
         vector_bytes: width of a vector register; activations are padded to it.
         flags: options of the C compiler that select it.
+        cache_bytes: size of a core's second cache, for which products are cut.
         features: what `native` resolves to on this machine, sorted; empty for a named target, whose
             flags say it all. Part of the cache key: a cache may be shared between machines.
     """
@@ -35,6 +38,7 @@ class Target:
     vector_bytes: int
     flags: tuple[str, ...]
     features: tuple[str, ...] = ()
+    cache_bytes: int = 1 << 19
 
 
 _NAMED = (
@@ -71,9 +75,25 @@ def _native() -> Target:
     machine = platform.machine()
     features = processor_features()
     if "avx512f" in features:
-        return Target("native", 64, ("-march=native", _WIDE), features)
+        return Target("native", 64, ("-march=native", _WIDE), *_with_cache(features))
     width = 32 if "avx2" in features or "avx" in features else 16
-    return Target("native", width, ("-march=native",), features or (machine,))
+    return Target("native", width, ("-march=native",), *_with_cache(features or (machine,)))
+
+
+def _with_cache(features: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
+    """Features, with the size of a core's second cache among them, and that size."""
+    size = second_cache()
+    return (*features, f"l2={size}"), size
+
+
+def second_cache() -> int:
+    """Bytes of a core's second cache; a usual size if the system does not say."""
+    try:
+        text = _CACHE.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return Target.cache_bytes
+    match = re.fullmatch(r"(\d+)([KM])", text)
+    return int(match[1]) << (10 if match[2] == "K" else 20) if match else Target.cache_bytes
 
 
 def processor_features() -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Choose layouts: activations feature-major with a padded batch, data sample-major.
 
 Before: batched values have no layout. After: each has one; a row of an activation is the batch,
-padded to whole tiles of vectors. Why: a non-zero `w[i, j]` then adds a multiple of row j to row i
-in full-width operations with no remainder, and the sums of one tile fit the vector registers.
+padded to whole vectors. Why: a non-zero `w[i, j]` then adds a multiple of row j to row i in
+full-width operations with no remainder.
 """
 
 from __future__ import annotations
@@ -12,42 +12,37 @@ from dataclasses import dataclass, replace
 from nerva_dsl.ir.program import Program
 from nerva_dsl.ir.types import Layout, Value
 
-# With eight sums of a row in registers there are enough independent chains to hide the latency of
-# a multiply-add, and registers to spare for what is loaded.
-VECTORS_PER_TILE = 8
+LINE_BYTES = 64  # of a cache line
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a row of an activation is cut.
+    """How a row of an activation lies in memory.
 
     Attributes:
         lanes: numbers in a vector.
-        vectors: vectors in a tile.
-        tiles: tiles in a row.
+        vectors: vectors in a row.
+        stride: numbers from one row to the next: whole cache lines, so that what one tile of every
+            row takes of a cache is no more than its size.
     """
 
     lanes: int
     vectors: int
-    tiles: int
+    stride: int
 
     @property
     def width(self) -> int:
-        """Numbers in a tile."""
+        """Numbers of a row that are computed; between them and `stride` nothing is."""
         return self.lanes * self.vectors
-
-    @property
-    def stride(self) -> int:
-        """Numbers in a row, padding included."""
-        return self.width * self.tiles
 
 
 def tiling(batch: int, precision: str, vector_bytes: int) -> Tiling:
-    """The tiling of a batch: as few tiles as hold it, and those as small as will do."""
-    lanes = vector_bytes // (8 if precision == "float64" else 4)
+    """The tiling of a batch: as few vectors as hold it."""
+    size = 8 if precision == "float64" else 4
+    lanes = vector_bytes // size
     vectors = -(-batch // lanes)
-    tiles = -(-vectors // VECTORS_PER_TILE)
-    return Tiling(lanes, -(-vectors // tiles), tiles)
+    line = LINE_BYTES // size
+    return Tiling(lanes, vectors, -(-vectors * lanes // line) * line)
 
 
 @dataclass(frozen=True)
