@@ -27,6 +27,7 @@ from nerva_dsl.codegen.tiles import Cutter
 from nerva_dsl.ir.operations import (
     Bernoulli,
     Concat,
+    DenseGradient,
     Group,
     Load,
     Map,
@@ -93,6 +94,7 @@ class Context:
         numbers: how many each weight stores, by its enumerator.
         by_columns: where the numbers by columns of a stored weight begin behind those by rows, by
             name.
+        growing: numbers of the weights whose patterns change, by name.
     """
 
     precision: str
@@ -105,6 +107,7 @@ class Context:
     cutter: Cutter
     numbers: Mapping[str, int]
     by_columns: Mapping[str, int]
+    growing: Mapping[str, int]
 
 
 Made = tuple[Kernel, tuple[Call, ...]]
@@ -397,6 +400,21 @@ def _row_squares(group: Group, context: Context) -> Made:
     return _finish("row_squares", group, given)
 
 
+def _top_gradients(group: Group, context: Context) -> Made:
+    head = group.body[0]
+    if not isinstance(head, DenseGradient):
+        raise TypeError("top_gradients begins with a gradient at all positions")
+    given = [
+        (Argument("Growth *", "growth"), f"&model->growths[{context.growing[head.weight.name]}]"),
+        (Argument("const Array *", "weight"), context.memory.array(head.weight)),
+        (Argument("const real *restrict", "dz"), context.memory.address(head.dz)),
+        (Argument("const real *restrict", "x"), context.memory.address(head.x)),
+        (Argument("Run *", "run"), "run"),
+        (_COUNT, "count"),
+    ]
+    return _finish("top_gradients", group, given)
+
+
 def _mask(template: str) -> Callable[[Group, Context], Made]:
     """The random numbers of a mask."""
 
@@ -505,6 +523,8 @@ def _word(operation: Operation) -> str:
             return "transposed W times dz"
         case WeightGradient():
             return "dz times transposed x at the non-zeros of W"
+        case DenseGradient():
+            return "dz times transposed x at all positions of W, of which the largest are kept"
         case Reduce(kind=kind, axis=axis):
             return f"{kind} over the {axis}"
         case Map(label=label):
@@ -529,6 +549,7 @@ FAMILIES: Mapping[str, Callable[[Group, Context], Made | None]] = {
     "mkl_gemm_gradient": _weights("mkl_gemm_gradient"),
     "weightwise": _weights("weightwise"),
     "row_squares": _row_squares,
+    "top_gradients": _top_gradients,
     "activations_mask": _mask("activations_mask"),
     "weights_mask": _mask("weights_mask"),
     "concat": _concat,

@@ -271,6 +271,62 @@ class Table:
 
 
 @dataclass(frozen=True)
+class GrowingWeight:
+    """A weight whose pattern changes.
+
+    Attributes:
+        array, average: enumerators of its array, and of the average of its gradient or empty.
+        layer: its number among the layers.
+        normal: whether new weights are normal, with mean `first` and standard deviation `second`,
+            or uniform between the two.
+        first, second: C expressions.
+        states: initial values of the optimizer's state, as C expressions, as many as a parameter
+            has at most.
+    """
+
+    array: str
+    average: str
+    layer: int
+    normal: bool
+    first: str
+    second: str
+    states: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RegrowPlan:
+    """How patterns change.
+
+    Attributes:
+        unit, every: how often.
+        until: the fraction of the training after which they stay, a C expression.
+        prune, grow: the file's choices, as enumerators.
+        amount: of which weights go, over `epoch`, `epochs` and `step`, in double precision.
+        weights: those that change.
+        pruners, growers: all choices.
+        vectors: of rows whose gradients are computed together.
+        columns: whose gradients are computed together.
+    """
+
+    unit: str
+    every: int
+    until: str
+    prune: str
+    grow: str
+    amount: str
+    weights: tuple[GrowingWeight, ...]
+    pruners: tuple[str, ...]
+    growers: tuple[str, ...]
+    vectors: int
+    columns: int
+
+    @property
+    def averages(self) -> bool:
+        """Whether averages of gradients are kept."""
+        return any(weight.average for weight in self.weights)
+
+
+@dataclass(frozen=True)
 class Watch:
     """A stored activation that is searched when the loss is not finite."""
 
@@ -306,9 +362,10 @@ class Plan:
         templates: the templates in use.
         schedule: the learning rate, over `epoch`, `epochs` and `step`, in double precision.
         schedule_reads_step: whether it changes within an epoch.
-        products: the functions that it calls.
+        products: the functions that it and `regrow` call.
         rates: names and C expressions of what the optimizers compute once a step, over `lr` and
             `step`, in double precision.
+        regrow: how patterns change; None if they stay.
         watches: what is searched when the loss is not finite.
         output_offset: place of the output in the arena after `predict`.
         outputs: features of the output.
@@ -339,6 +396,7 @@ class Plan:
     schedule_reads_step: bool
     products: tuple[ProductFunction, ...]
     rates: tuple[tuple[str, str], ...]
+    regrow: RegrowPlan | None
     watches: tuple[Watch, ...]
     output_offset: int
     outputs: int

@@ -22,6 +22,7 @@ from nerva_dsl.codegen.plan import (
     Watch,
 )
 from nerva_dsl.codegen.rates import reads_rates, with_rates
+from nerva_dsl.codegen.regrowing import regrow_plan
 from nerva_dsl.codegen.schedules import schedule_code
 from nerva_dsl.codegen.shuffles import shuffles
 from nerva_dsl.codegen.tiles import JAM, Cutter
@@ -64,6 +65,7 @@ def make_plan(
     }
     cutter = Cutter(cut, vector_bytes, cache_bytes)
     library = _Library(source_lines, names)
+    growing_weights = program.regrow.weights if program.regrow is not None else ()
     entries = []
     for graph in program.graphs:
         offsets = {buffer.value.name: buffer.offset for buffer in graph.buffers}
@@ -84,12 +86,16 @@ def make_plan(
             cutter=cutter,
             numbers={f"&model->arrays[{array.constant}]": array.numbers for array in arrays},
             by_columns=_by_columns(program, graph),
+            growing={growing.weight: i for i, growing in enumerate(growing_weights)},
         )
         entries.append(_entry(program, graph, context, library))
     kernels = library.named()
     expressions = [*_map_expressions(program), *_rule_expressions(program)]
-    products, schedule = schedule_code(program.schedule)
-    in_double = [program.schedule, *rates.values()]
+    schedules = [program.schedule]
+    if program.regrow is not None:
+        schedules.append(program.regrow.amount)
+    products, (schedule, *amount) = schedule_code(*schedules)
+    in_double = [*schedules, *rates.values()]
     operators = {"float64": vectorized(in_double)}
     operators[program.precision] = vectorized(expressions) | operators.get(
         program.precision, frozenset()
@@ -140,6 +146,7 @@ def make_plan(
         schedule_reads_step="step" in variables(program.schedule),
         products=products,
         rates=tuple((name, c_expression(part, "float64")) for name, part in rates.items()),
+        regrow=regrow_plan(program, constants, "".join(amount), _SUM_REGISTERS[vector_bytes]),
         watches=_watches(program),
         output_offset=next(b.offset for b in predict.buffers if b.value == output),
         outputs=output.type.rows,
@@ -218,8 +225,10 @@ def _entry(program: Program, graph: Graph, context: Context, library: _Library) 
         phases.setdefault(group.phase, []).extend(replace(call, kernel=key) for call in calls)
     results = dict(graph.results)
     matrices = dict(program.confusions) if graph.name == "evaluate" else {}
-    summing = graph.name in ("step", "evaluate")
-    totals = [v.name for name, v in results.items() if summing and name not in matrices]
+    summing = graph.name in ("step", "evaluate", "growth")
+    totals = [
+        v.name for name, v in results.items() if summing and v.type.batched and name not in matrices
+    ]
     firsts = [0, *accumulate(classes**2 for classes in matrices.values())]
     arena = context.memory.arena
     summed = max((g.phase for g in groups if {v.name for v in g.results} & set(totals)), default=-1)

@@ -14,6 +14,7 @@ from nerva_dsl.codegen.spec import make_spec, uses_mkl
 from nerva_dsl.ir.program import Program
 from nerva_dsl.ir.types import Place
 from nerva_dsl.model import CheckedModel
+from nerva_dsl.rewiring import GROWERS, PRUNERS
 from nerva_dsl.scalar import MAX_FACTORS
 
 # What of the common part a kernel's template calls.
@@ -27,6 +28,7 @@ _NEEDS = {
     "weights_mask": {"philox", "rows"},
     "weightwise": {"rows"},
     "row_squares": {"rows"},
+    "top_gradients": {"philox"},
     "mkl_spmm": {"mkl", "mkl sparse"},
     "mkl_spmm_transposed": {"mkl", "mkl sparse"},
     "mkl_gemm": {"mkl", "mkl dense"},
@@ -69,7 +71,7 @@ def generate(
     return Generated(
         name=model.name,
         c_source=_render_c(plan),
-        declarations=f"typedef {plan.real} real;\n{_render('declarations.h.j2')}",
+        declarations=f"typedef {plan.real} real;\n{_declarations(plan)}",
         module_source=_render(
             "module.py.j2",
             plan=plan,
@@ -88,7 +90,7 @@ def _render_c(plan: Plan) -> str:
         used.add("checked")
     entries = {entry.name: entry for entry in plan.entries}
     purposes = _purposes() if "philox" in used else {}
-    declarations = _render("declarations.h.j2")
+    declarations = _declarations(plan)
     letter = "d" if plan.precision == "float64" else "s"
     return _render(
         "model.c.j2",
@@ -103,6 +105,12 @@ def _render_c(plan: Plan) -> str:
     )
 
 
+def _declarations(plan: Plan) -> str:
+    return _render(
+        "declarations.h.j2", regrow=plan.regrow is not None, pruners=PRUNERS, growers=GROWERS
+    )
+
+
 def _pattern_file(patterns: dict[str, Any]) -> bytes:
     from nerva_dsl.runtime.given_patterns import to_bytes  # noqa: PLC0415 -- imports NumPy
 
@@ -112,7 +120,7 @@ def _pattern_file(patterns: dict[str, Any]) -> bytes:
 def _purposes() -> dict[str, int]:
     from nerva_dsl.runtime.philox import Purpose  # noqa: PLC0415 -- imports NumPy
 
-    return {"dropout": int(Purpose.DROPOUT), "drop_connect": int(Purpose.DROP_CONNECT)}
+    return {purpose.name.lower(): int(purpose) for purpose in Purpose}
 
 
 def _render(template: str, **context: object) -> str:

@@ -29,8 +29,8 @@ class ProductFunction:
     factor: str
 
 
-def schedule_code(schedule: Expr) -> tuple[tuple[ProductFunction, ...], str]:
-    """The functions of a schedule, each after those that it calls, and its C expression."""
+def schedule_code(*schedules: Expr) -> tuple[tuple[ProductFunction, ...], tuple[str, ...]]:
+    """The functions of schedules, each after those that it calls, and their C expressions."""
     functions: dict[Expr, ProductFunction] = {}
     reads: dict[str, tuple[str, ...]] = {}  # of each call, what stands in its parentheses
 
@@ -44,14 +44,14 @@ def schedule_code(schedule: Expr) -> tuple[tuple[ProductFunction, ...], str]:
             names = [n for name in outside for n in reads.get(name, (name,))]
             inside = [n for name in variables(factor) for n in reads.get(name, (name,))]
             read = dict.fromkeys((*names, *(name for name in inside if name != index.name)))
-            texts = [c_expression(part, _PRECISION) for part in (first, last, factor)]
+            parts = [c_expression(part, _PRECISION) for part in (first, last, factor)]
             functions[node] = ProductFunction(
-                f"product_{len(functions) + 1}", tuple(read), index.name, *texts
+                f"product_{len(functions) + 1}", tuple(read), index.name, *parts
             )
         function = functions[node]
         call = f"{function.name}({', '.join(function.arguments)})"
         reads[call] = function.arguments
         return Var(call)
 
-    expression = rebuild(schedule, rule)
-    return tuple(functions.values()), c_expression(expression, _PRECISION)
+    texts = tuple(c_expression(rebuild(schedule, rule), _PRECISION) for schedule in schedules)
+    return tuple(functions.values()), texts

@@ -68,6 +68,7 @@ def make_spec(
         "totals": [name for name, _ in program.graph("evaluate").results if name not in confusions],
         "step_totals": [name for name, _ in program.graph("step").results],
         "confusions": [list(matrix) for matrix in program.confusions],
+        **_regrow(program),
         "masks": [
             [name, value.type.rows if value.type.batched else 0]
             for graph in program.graphs
@@ -89,6 +90,31 @@ def make_spec(
             for group in graph.operations
             if isinstance(group, Group)
         ],
+    }
+
+
+def _regrow(program: Program) -> dict[str, Any]:
+    """How patterns change, of a model that regrows: the choices, and the weights that change."""
+    if program.regrow is None:
+        return {}
+    regrow = program.regrow
+    return {
+        "regrow": {
+            "every": regrow.every,
+            "unit": regrow.unit,
+            "prune": regrow.prune,
+            "grow": regrow.grow,
+            "until": regrow.until,
+            "weights": [
+                {
+                    "name": growing.weight,
+                    "initial": {"distribution": distribution, "first": first, "second": second},
+                    "average": growing.average,
+                }
+                for growing in regrow.weights
+                for distribution, first, second in (growing.initial,)
+            ],
+        }
     }
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 
+from nerva_dsl.collection import paused_collection
 from nerva_dsl.errors import DiagnosticError
 from nerva_dsl.grammar.automaton import Automaton
 from nerva_dsl.grammar.documents import INDENTATION, Comment, Printed, lay_out
@@ -37,15 +38,43 @@ def format_source(source: Source) -> str:
     Raises:
         DiagnosticError: with every syntax error; such a file has no layout.
     """
-    _, problems = parse_all(source)
-    if problems:
-        raise DiagnosticError(problems)
-    reader = _Reader(source)
-    lines = [line for run in _runs(reader.entries()) for line in _print_run(run)]
-    text = "".join(f"{line}\n" for line in _with_comments(lines))
-    if _content(Source(source.name, text)) != _content(source):
-        raise RuntimeError(f"the formatter would have changed what {source.name} says")
-    return text
+    with paused_collection():
+        _, problems = parse_all(source)
+        if problems:
+            raise DiagnosticError(problems)
+        before = _Content.of(source)
+        lines = [line for run in _runs(_Reader(before).entries()) for line in _print_run(run)]
+        text = "".join(f"{line}\n" for line in _with_comments(lines))
+        if _Content.of(Source(source.name, text)).kept() != before.kept():
+            raise RuntimeError(f"the formatter would have changed what {source.name} says")
+        return text
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What is in a file without syntax errors: its statements and blocks, and its comments."""
+
+    source: Source
+    parts: tuple[Piece | Block, ...]
+    comments: tuple[Lexeme, ...]
+
+    @classmethod
+    def of(cls, source: Source) -> _Content:
+        """The content of a file."""
+        return cls(source, tuple(split(lexemes(source))), tuple(comments(source)))
+
+    def kept(self) -> tuple[list[str], list[str]]:
+        """What formatting keeps: the tokens, but for those that end statements, and the comments.
+
+        A token's text says its kind.
+        """
+        tokens: list[str] = []
+        for part in self.parts:
+            pieces = [part] if isinstance(part, Piece) else [part.header, *part.lines]
+            for piece in pieces:
+                tokens += map(str, piece.tokens)
+                tokens.append("\n")
+        return tokens, [_text(comment) for comment in self.comments]
 
 
 @dataclass(frozen=True)
@@ -69,12 +98,13 @@ class _Reader:
     """Brings statements and comments in their order.
 
     Args:
-        source: a file without syntax errors.
+        content: of the file.
     """
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._comments = comments(source)
+    def __init__(self, content: _Content) -> None:
+        self._source = content.source
+        self._parts = content.parts
+        self._comments = content.comments
         self._starts = [comment.span.start for comment in self._comments]
         self._taken = 0
         self._end = 0
@@ -82,7 +112,7 @@ class _Reader:
 
     def entries(self) -> Iterator[_Entry]:
         """All of them."""
-        for part in split(lexemes(self._source)):
+        for part in self._parts:
             if isinstance(part, Piece):
                 yield from self._piece(part, 0)
                 continue
@@ -128,7 +158,7 @@ class _Reader:
             self._end = comment.span.end
             yield _Entry(None, _text(comment), depth, blank)
 
-    def _take(self, offset: int) -> list[Lexeme]:
+    def _take(self, offset: int) -> Sequence[Lexeme]:
         """The next comments, up to an offset."""
         first, self._taken = self._taken, bisect_left(self._starts, offset)
         return self._comments[first : self._taken]
@@ -208,16 +238,6 @@ def _with_comments(lines: Sequence[Printed]) -> Iterator[str]:
                 yield f"{line.code:{column}}{line.comment}"
             else:
                 yield line.code or " " * line.indentation * bool(line.comment) + line.comment
-
-
-def _content(source: Source) -> tuple[list[tuple[str, str]], list[str]]:
-    """What formatting keeps: the tokens, but for those that end statements, and the comments."""
-    kept: list[tuple[str, str]] = []
-    for part in split(lexemes(source)):
-        pieces = [part] if isinstance(part, Piece) else [part.header, *part.lines]
-        kept += [(lexeme.type, str(lexeme)) for piece in pieces for lexeme in piece.tokens]
-        kept.append(("", ""))
-    return kept, [_text(comment) for comment in comments(source)]
 
 
 @cache

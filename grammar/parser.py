@@ -236,7 +236,12 @@ def lexemes(source: Source) -> list[Lexeme]:
 
 def comments(source: Source) -> list[Lexeme]:
     """The comments of a source, which `lexemes` leaves out."""
-    return [lexeme for lexeme in whole(source) if lexeme.type == "COMMENT"]
+    scanner, _, _ = _scanner()
+    return [
+        Lexeme.of("COMMENT", match.group(), Span(source, *match.span()))
+        for match in scanner.finditer(source.text)
+        if match.lastgroup == "COMMENT"
+    ]
 
 
 def whole(source: Source) -> Iterator[Lexeme]:

@@ -2,8 +2,9 @@
 
 Before: forward graphs, `step` among them. After: `gradients` gives the loss's gradient by every
 trained parameter, and `step` applies the optimizer to them, scaled down first if the program clips
-their norm. The loss is the mean over the batch of the loss of each sample. Every gradient is made,
-the input's included; dropping those that nobody needs is a pass.
+their norm. A program that regrows gets a graph `growth`, see `growth.py`. The loss is the mean over
+the batch of the loss of each sample. Every gradient is made, the input's included; dropping those
+that nobody needs is a pass.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
+from nerva_dsl.growth import make_growth
 from nerva_dsl.ir.maps import compact
 from nerva_dsl.ir.operations import (
     Bernoulli,
@@ -56,10 +58,23 @@ def differentiate(program: Program) -> Program:
         Update((), backward.origin(p.value), p.value, applied[p.value.name], p.rule)
         for p in trained
     )
-    step = Graph("step", (*operations, *clipping, *updates, *running), forward.results)
+    loss = dict(forward.results)["loss"]
+    growth = make_growth(program, operations, loss, backward.fresh)
+    following = growth.following if growth is not None else ()
+    ending = (*clipping, *updates, *following, *running)
+    step = Graph("step", (*operations, *ending), forward.results)
     results = tuple((p.value.name, gradients[p.value.name]) for p in trained)
     others = tuple(graph for graph in program.graphs if graph.name != "step")
-    return replace(program, graphs=(*others, Graph("gradients", operations, results), step))
+    graphs = (*others, Graph("gradients", operations, results), step)
+    if growth is None:
+        return replace(program, graphs=graphs, regrow=None)
+    return replace(
+        program,
+        graphs=(*graphs, growth.graph),
+        regrow=growth.regrow,
+        parameters=(*program.parameters, *growth.parameters),
+        rules=(*program.rules, *growth.rules),
+    )
 
 
 class _Backward:
@@ -131,7 +146,7 @@ class _Backward:
                 apply("mul", Var("a0"), Var("a0")), (gradient,), base, "square", origin
             )
         else:
-            rows = self._fresh(base, column)
+            rows = self.fresh(base, column)
             self.operations.append(RowSquares((rows,), origin, gradient))
         return rows if kind.rows == 1 else self._reduce(rows, "features", origin, base.name)
 
@@ -160,10 +175,10 @@ class _Backward:
             case Map():
                 yield from self._map_adjoint(operation, dy)
             case Product(weight=weight, x=x):
-                dx = self._fresh(x, x.type)
+                dx = self.fresh(x, x.type)
                 self.operations.append(TransposedProduct((dx,), origin, weight, dy))
                 yield x, dx
-                dw = self._fresh(weight, weight.type)
+                dw = self.fresh(weight, weight.type)
                 self.operations.append(WeightGradient((dw,), origin, weight, dy, x))
                 yield weight, dw
             case Standardize():
@@ -171,7 +186,7 @@ class _Backward:
             case Concat(parts=parts):
                 begin = 0
                 for part in parts:
-                    flow = self._fresh(part, part.type)
+                    flow = self.fresh(part, part.type)
                     self.operations.append(Slice((flow,), origin, dy, begin))
                     begin += part.type.rows
                     yield part, flow
@@ -189,7 +204,7 @@ class _Backward:
                 yield x, self._map(slope, (dy, operation.result, total), x, "slope", origin)
             case LogSoftmax(x=x):
                 total = self._reduce(dy, "features", origin)
-                chances = self._fresh(x, x.type)
+                chances = self.fresh(x, x.type)
                 self.operations.append(Softmax((chances,), origin, x))
                 slope = apply("sub", Var("a0"), apply("mul", Var("a1"), Var("a2")))
                 yield x, self._map(slope, (dy, chances, total), x, "slope", origin)
@@ -239,7 +254,7 @@ class _Backward:
                 parts.insert(place, self._map(Number(0.0), (), like, "zero", origin))
         if len(parts) == 1:
             return dy
-        whole = self._fresh(x, x.type)
+        whole = self.fresh(x, x.type)
         self.operations.append(Concat((whole,), origin, tuple(parts)))
         return whole
 
@@ -261,7 +276,7 @@ class _Backward:
         origin: tuple[Place, ...],
     ) -> Value:
         expression, used = compact(expression, inputs)
-        result = self._fresh(like, like.type)
+        result = self.fresh(like, like.type)
         self.operations.append(Map((result,), origin, expression, used, label))
         return result
 
@@ -274,11 +289,12 @@ class _Backward:
     ) -> Value:
         rows, columns = x.type.shape
         shape: tuple[Dim, Dim] = (1, columns) if axis == "features" else (rows, 1)
-        result = self._fresh(Value(name or x.name, x.type), Type(x.type.element, shape))
+        result = self.fresh(Value(name or x.name, x.type), Type(x.type.element, shape))
         self.operations.append(Reduce((result,), origin, "sum", axis, x))
         return result
 
-    def _fresh(self, like: Value, kind: Type) -> Value:
+    def fresh(self, like: Value, kind: Type) -> Value:
+        """A value of a type, named as the gradient of another."""
         base = like.name if like.name.endswith(".grad") else f"{like.name}.grad"
         name, number = base, 2
         while name in self._names:

@@ -119,6 +119,21 @@ def compile_model(
     return build(generated, resolve_target(target))
 
 
+def programs(
+    path: str | PathLike[str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    backend: str = "auto",
+    target: str = "native",
+) -> Iterator[tuple[str, Program]]:
+    """The program after each stage of the IR, with the stage's name."""
+    from nerva_dsl.runtime.target import resolve_target
+
+    model = check(path, overrides).model
+    width = resolve_target(target).vector_bytes
+    yield from ir_stages(model, backend=backend, vector_bytes=width, mkl=_has_mkl(backend))
+
+
 def stages(
     path: str | PathLike[str],
     overrides: Mapping[str, object] | None = None,
@@ -128,12 +143,8 @@ def stages(
 ) -> Iterator[tuple[str, str]]:
     """The text of the IR after each of its stages, with the stage's name."""
     from nerva_dsl.ir.text import print_program
-    from nerva_dsl.runtime.target import resolve_target
 
-    model = check(path, overrides).model
-    width = resolve_target(target).vector_bytes
-    mkl = _has_mkl(backend)
-    for name, program in ir_stages(model, backend=backend, vector_bytes=width, mkl=mkl):
+    for name, program in programs(path, overrides, backend=backend, target=target):
         with deep_recursion():
             text = print_program(program)
         yield name, text

@@ -22,7 +22,6 @@ CODES: Mapping[str, str] = {
     "N0111": "the file is not UTF-8",
     "N0112": "the file is empty",
     "N0113": "a file that imports itself",
-    "N0190": "a part of the language that this version does not have yet",
     # Names, types and shapes.
     "N0201": "an unknown name",
     "N0202": "a name defined twice",

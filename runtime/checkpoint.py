@@ -1,6 +1,7 @@
 """Saving and loading a model's whole state as `.npz`: arrays and one text, nothing executable.
 
-    header                JSON: fingerprint of the model, seed, epoch, step, position in an epoch
+    header                JSON: fingerprint of the model, seed, epoch, step, position in an epoch,
+                          changes of patterns
     NAME:value            numbers of parameter NAME; of a sparse one, of its non-zeros
     NAME:state:STATE      what the optimizer keeps beside them
     NAME:row_start        of a sparse parameter: where each row starts
@@ -14,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,21 @@ class Position:
 
 
 @dataclass(frozen=True)
+class Regrowth:
+    """How far the patterns' changes have come.
+
+    Attributes:
+        regrows: how often they have changed.
+        regrown: the steps done when they did by the file's schedule for the last time, or -1.
+        moved: how many weights have moved in the epoch under way, by weight.
+    """
+
+    regrows: int = 0
+    regrown: int = -1
+    moved: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class State:
     """What a model is between two batches.
 
@@ -62,6 +78,7 @@ class State:
         step: steps done.
         position: in an epoch that was interrupted, or None.
         parameters: contents by name.
+        regrowth: of a model whose patterns change.
     """
 
     seed: int
@@ -70,6 +87,7 @@ class State:
     step: int
     position: Position | None
     parameters: Mapping[str, Contents]
+    regrowth: Regrowth = Regrowth()
 
 
 def save(path: str | os.PathLike[str], spec: ModelSpec, state: State) -> None:
@@ -149,6 +167,7 @@ def _header(spec: ModelSpec, state: State) -> dict[str, Any]:
         "step": state.step,
         # JSON keeps every bit of a float
         "position": None if state.position is None else asdict(state.position),
+        **({} if spec.regrow is None else {"regrowth": asdict(state.regrowth)}),
     }
 
 
@@ -216,10 +235,21 @@ def _state(spec: ModelSpec, header: dict[str, Any], arrays: dict[str, NDArray[An
     return State(
         **numbers,
         position=None if position is None else _position(position),
+        regrowth=_regrowth(spec, header["regrowth"]) if "regrowth" in header else Regrowth(),
         parameters={
             parameter.name: _contents(spec, parameter, arrays) for parameter in spec.parameters
         },
     )
+
+
+def _regrowth(spec: ModelSpec, saved: dict[str, Any]) -> Regrowth:
+    moved = {str(name): int(number) for name, number in saved["moved"].items()}
+    regrowth = Regrowth(int(saved["regrows"]), int(saved["regrown"]), moved)
+    known = {weight.name for weight in spec.regrow.weights} if spec.regrow is not None else set()
+    in_range = 0 <= regrowth.regrows <= MAX_ROUND and -1 <= regrowth.regrown <= MAX_ROUND
+    if not in_range or min(moved.values(), default=0) < 0:
+        raise ValueError(f"impossible changes of patterns {regrowth}")
+    return replace(regrowth, moved={name: n for name, n in moved.items() if name in known})
 
 
 def _position(saved: dict[str, Any]) -> Position:

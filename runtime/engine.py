@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nerva_dsl.rewiring import GROWERS, PRUNERS
 from nerva_dsl.runtime.forks import alone, forked
 from nerva_dsl.runtime.parameters import Contents
+from nerva_dsl.runtime.regrowing import Rewiring
 from nerva_dsl.runtime.spec import ModelSpec, ParameterSpec
 from nerva_dsl.runtime.worker import Work, run_interruptible
 
@@ -23,6 +25,8 @@ NON_FINITE_INPUT = 1
 NON_FINITE_LOSS = 2
 OUT_OF_MEMORY = 3
 NON_FINITE_RATE = 4
+BAD_AMOUNT = 5
+EMPTY_LAYER = 6
 NO_TOTALS = (0.0,) * 32
 
 
@@ -41,6 +45,9 @@ class Job:
         step: steps done.
         seed: of the masks of dropout.
         threads: 0 leaves it to OpenMP.
+        begins_epoch: whether position 0 is where an epoch begins.
+        regrows: how often patterns have changed.
+        regrown: the steps done when they did for the last time, or -1.
         totals: sums over the samples before `first`.
     """
 
@@ -54,6 +61,9 @@ class Job:
     step: int = 0
     seed: int = 0
     threads: int = 0
+    begins_epoch: bool = False
+    regrows: int = 0
+    regrown: int = -1
     totals: tuple[float, ...] = NO_TOTALS
 
 
@@ -69,6 +79,8 @@ class Report:
         feature: of the input that is not finite.
         layer: where the loss is not finite, or -1.
         totals: sums over the samples done.
+        regrows: how often patterns have changed.
+        regrown: the steps done when they did for the last time, or -1.
     """
 
     samples: int
@@ -78,6 +90,8 @@ class Report:
     feature: int
     layer: int
     totals: tuple[float, ...]
+    regrows: int
+    regrown: int
 
 
 class Engine:
@@ -192,6 +206,39 @@ class Engine:
                 arrays[parameter.name] = arrays[parameter.name][: self.nnz(parameter)]
         return report, arrays
 
+    def regrow(self, job: Job, rewiring: Rewiring, commit: Callable[[Report], None]) -> Report:
+        """Change the patterns; all or none."""
+        how = self._ffi.new("nerva_rewiring *")
+        how.prune, how.grow = PRUNERS.index(rewiring.prune), GROWERS.index(rewiring.grow)
+        how.amount = rewiring.amount
+        return self._call(self._lib.nerva_regrow, job, how, commit=commit)
+
+    def dense_gradient(
+        self, job: Job, parameter: ParameterSpec, first: int, last: int
+    ) -> tuple[Report, Array]:
+        """Rows `first` … `last - 1` of a growing weight's gradient, at all positions."""
+        rows = np.zeros((last - first, parameter.shape[1]), self._spec.real)
+        pointer = self._ffi.from_buffer("real *", rows, require_writable=True)
+        extra = (parameter.index, first, last, pointer)
+        return self._call(self._lib.nerva_dense_gradient, job, *extra), rows
+
+    def settle(self, job: Job) -> Report:
+        """Sample other positions for averages, after patterns were given from outside."""
+        return self._call(self._lib.nerva_settle, job)
+
+    def moved(self) -> dict[str, int]:
+        """How many weights the C code has moved since the model was made, by weight."""
+        growing = () if self._spec.regrow is None else self._spec.regrow.weights
+        by_name, lib = self._spec.by_name, self._lib
+        return {
+            weight.name: int(lib.nerva_moved(self._model, by_name[weight.name].index))
+            for weight in growing
+        }
+
+    def amount(self, epoch: int, epochs: int, step: int) -> float:
+        """The file's fraction or threshold of weights that go."""
+        return float(self._lib.nerva_amount(float(epoch), float(epochs), float(step)))
+
     def learning_rate(self, epoch: int, epochs: int, step: int) -> float:
         """The file's schedule."""
         return float(self._lib.nerva_learning_rate(float(epoch), float(epochs), float(step)))
@@ -288,6 +335,7 @@ class Engine:
             finally:  # an interrupt comes as soon as the call returns
                 buffers.clear()  # held until now, whatever becomes of the caller
                 reports.append(self._read(report))
+                self.revision += reports[0].regrows - job.regrows
                 if commit is not None:
                     commit(reports[0])
 
@@ -318,14 +366,18 @@ class Engine:
         into.epoch, into.epochs, into.step = job.epoch, job.epochs, job.step
         into.seed = job.seed
         into.threads = 1 if alone() else job.threads
+        if self._spec.regrow is not None:
+            into.begins_epoch = job.begins_epoch
+            into.regrows, into.regrown = job.regrows, job.regrown
+            report.regrows, report.regrown = job.regrows, job.regrown
         report.samples, report.step = job.first, job.step
         report.stop = report.error = 0
         report.row = report.feature = report.layer = -1
         report.totals = job.totals
         return [x, t, order]
 
-    @staticmethod
-    def _read(report: Any) -> Report:
+    def _read(self, report: Any) -> Report:
+        regrows = self._spec.regrow is not None
         return Report(
             report.samples,
             report.step,
@@ -334,4 +386,6 @@ class Engine:
             report.feature,
             report.layer,
             tuple(report.totals),
+            report.regrows if regrows else 0,
+            report.regrown if regrows else -1,
         )

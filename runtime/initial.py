@@ -50,7 +50,19 @@ def initial_values(
         first: see `distribution`.
         second: see `distribution`.
     """
-    stream = Stream(seed, Purpose.VALUE, index)
+    return drawn_values(
+        Stream(seed, Purpose.VALUE, index),
+        count,
+        distribution=distribution,
+        first=first,
+        second=second,
+    )
+
+
+def drawn_values(
+    stream: Stream, count: int, *, distribution: str, first: float, second: float
+) -> NDArray[np.float64]:
+    """The first values of a stream, distributed as `initial_values` says."""
     if distribution == "normal":
         return first + second * stream.normal(count)
     if distribution != "uniform":

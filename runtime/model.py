@@ -23,6 +23,8 @@ from nerva_dsl.runtime.parameters import (
     known_parameter,
     replacements,
 )
+from nerva_dsl.runtime.regrowing import regrow_of, rewiring
+from nerva_dsl.runtime.rules import Rule, apply_rule
 from nerva_dsl.runtime.spec import ModelSpec, ParameterSpec
 from nerva_dsl.runtime.trainer import Trainer
 
@@ -75,14 +77,24 @@ class Model:
         spec = self._description
         self._allocate(spec.seed if seed is None else seed, threads)
         for parameter in spec.parameters:
+            if parameter.name in spec.averages:
+                continue  # its positions are drawn when the weight's are there
             contents = initial_contents(spec, parameter, self.seed, self._patterns)
             self._engine.install(parameter, contents)
+        self._settle()
 
     def _allocate(self, seed: int, threads: int | None) -> None:
         spec = self._description
         checked = arguments.seed(seed), arguments.threads(threads)
         self._engine = Engine(spec, self._extension)
         self._trainer = Trainer(spec, self._engine, *checked)
+
+    def _settle(self) -> None:
+        """Averages of gradients begin anew, at empty positions of the weights as they are now."""
+        spec = self._description
+        if spec.averages:
+            samples = arguments.blank(spec, 1)
+            check_report(spec, self._engine.settle(self._trainer.job(samples)), samples)
 
     @property
     def seed(self) -> int:
@@ -332,6 +344,59 @@ class Model:
             for name, contents in replacements(spec, parameters, current).items():
                 self._engine.install(spec.by_name[name], contents)
 
+    def regrow(
+        self,
+        prune: str | None = None,
+        grow: str | None = None,
+        *,
+        rule: Rule | None = None,
+        X: ArrayLike | None = None,
+        t: ArrayLike | None = None,
+    ) -> dict[str, int]:
+        """Change the patterns now, between two steps; those of all weights or, on an error, none.
+
+        For a model whose file has a block `regrow`, beside what that does by itself.
+
+        Args:
+            prune: as in a file, such as `"magnitude(0.3)"`; None: the file's.
+            grow: as in a file, such as `"random()"`; None: the file's.
+            rule: instead of both, a function that is called once for each weight that may change,
+                with its name, a copy of it as `csr_array`, and a function `gradient(first=0,
+                last=None)`: rows `first` … `last - 1` of the loss's gradient by all its positions,
+                also the empty ones, for the batch X. It returns a pattern with as many non-zeros: a
+                `csr_array`, whose values do not matter, or a pair of row starts and columns. Where
+                a position stays, so do weight and optimizer state; elsewhere they are new.
+            X: `[n, D]`, n at most the model's batch, where a gradient is needed.
+            t: targets.
+
+        Returns:
+            How many weights moved, by weight.
+
+        Raises:
+            ValueError: the model does not regrow, a choice is out of range, or a rule returns no
+                pattern with as many non-zeros.
+            RegrowError: a weight would lose all its non-zeros.
+        """
+        spec = self._description
+        regrow_of(spec)
+        if rule is not None and (prune is not None or grow is not None):
+            raise ValueError("rule: expected a rule or prune and grow, got both")
+        samples = None if X is None else arguments.batch(spec, X, t)
+        if samples is not None:
+            arguments.trainable(spec, len(samples))
+        with self._engine.exclusive():
+            if rule is not None:
+                moved = apply_rule(spec, self._engine, self._trainer, rule, samples)
+                if any(moved.values()):
+                    self._settle()
+                return moved
+            how = rewiring(spec, prune, grow, self._trainer.amount)
+            if samples is None:
+                if how.grow == "gradient":
+                    raise ValueError("X: expected a batch, for gradient() grows by its gradient")
+                samples = arguments.blank(spec, 1)
+            return self._trainer.rewire(samples, how)
+
     @property
     def nnz(self) -> dict[str, int]:
         """Number of non-zeros of each weight by name, and of all in `total`."""
@@ -370,6 +435,7 @@ class Model:
                     parameter.name: self._engine.contents(parameter)
                     for parameter in self._description.parameters
                 },
+                regrowth=trainer.regrowth,
             )
         checkpoint.save(path, self._description, state)
 
@@ -390,7 +456,7 @@ class Model:
         model._allocate(state.seed, threads)
         trainer = model._trainer
         trainer.epoch, trainer.epochs, trainer.step = state.epoch, state.epochs, state.step
-        trainer.position = state.position
+        trainer.position, trainer.regrowth = state.position, state.regrowth
         for parameter in cls._description.parameters:
             model._engine.install(parameter, state.parameters[parameter.name])
         return model

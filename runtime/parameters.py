@@ -248,6 +248,32 @@ def _moved_states(
     return tuple(states)
 
 
+def with_pattern(
+    parameter: ParameterSpec,
+    current: Contents,
+    row_start: NDArray[np.int64],
+    column: NDArray[np.int32],
+    real: np.dtype[Any],
+) -> tuple[Contents, NDArray[np.bool_]]:
+    """A sparse parameter at other positions.
+
+    Returns:
+        Values and optimizer state where a position stays, zero and initial state elsewhere; and
+        which positions stay.
+    """
+    empty = Contents(np.zeros(len(column), real), (), row_start, column)
+    positions = _positions(parameter, empty)
+    before = _positions(parameter, current)
+    _, stays_before, stays_now = np.intersect1d(
+        before, positions, assume_unique=True, return_indices=True
+    )
+    empty.value[stays_now] = current.value[stays_before]
+    stays = np.zeros(len(column), np.bool_)
+    stays[stays_now] = True
+    states = _moved_states(parameter, current, positions, real)
+    return Contents(empty.value, states, row_start, column), stays
+
+
 def _finite(spec: ModelSpec, parameter: ParameterSpec, array: Array) -> Array:
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{parameter.name}: expected floating-point numbers, got {array.dtype}")

@@ -48,6 +48,9 @@ class Purpose(IntEnum):
     SPLIT = 4
     DROPOUT = 5
     DROP_CONNECT = 6
+    GROWN = 7
+    GROWN_VALUE = 8
+    SAMPLED = 9
 
 
 def philox(counter: NDArray[np.uint64], key: tuple[int, int]) -> NDArray[np.uint64]:

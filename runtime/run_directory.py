@@ -232,6 +232,21 @@ class RunDirectory:
                 writer.writerow(METRICS)
             writer.writerow(_cells(row))
 
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.csv, as they were given to `append_metrics`; none without the file.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        if not self.metrics_file.exists():
+            return []
+        with self.metrics_file.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        try:
+            return [{key: _value(row[key]) for key in METRICS} for row in rows]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{self.metrics_file} is damaged: {error}") from error
+
     def cut_metrics(self, epochs: int) -> None:
         """Keep the first epochs in metrics.csv: those that the checkpoint has done.
 
@@ -282,6 +297,15 @@ def _cell(value: object) -> str:
     if isinstance(value, dict):
         return json.dumps(value)
     return "" if value is None else repr(value)
+
+
+def _value(cell: str) -> object:
+    """What `_cell` was given."""
+    if cell.startswith("{"):
+        return json.loads(cell)
+    if cell.isdigit():
+        return int(cell)
+    return float(cell) if cell else None
 
 
 def _versions() -> dict[str, str]:

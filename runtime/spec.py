@@ -47,6 +47,36 @@ class ParameterSpec:
 
 
 @dataclass(frozen=True)
+class GrowingSpec:
+    """A weight whose pattern changes.
+
+    Attributes:
+        name: of the weight.
+        initial: distribution of new weights, with its first and second parameter.
+        average: name of the parameter with the average of its gradient; empty if there is none.
+    """
+
+    name: str
+    initial: tuple[str, float, float]
+    average: str
+
+
+@dataclass(frozen=True)
+class RegrowSpec:
+    """How patterns change: the model file's choices.
+
+    Attributes:
+        prune: `magnitude`, `set` or `threshold`.
+        grow: `random`, `gradient` or `momentum`.
+        weights: those that change.
+    """
+
+    prune: str
+    grow: str
+    weights: tuple[GrowingSpec, ...]
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """What the Python side needs to know of a compiled model; see the fields of `SPEC`.
 
@@ -59,6 +89,7 @@ class ModelSpec:
         confusions: names and numbers of classes of the confusion matrices.
         masks: names of what has a dropout mask, and its features; 0 for a weight.
         smallest_batch: fewest samples that a step can be trained on.
+        regrow: how patterns change; None if they stay.
     """
 
     name: str
@@ -81,6 +112,7 @@ class ModelSpec:
     confusions: tuple[tuple[str, int], ...]
     masks: tuple[tuple[str, int], ...]
     smallest_batch: int
+    regrow: RegrowSpec | None
 
     @cached_property
     def real(self) -> np.dtype[Any]:
@@ -100,7 +132,13 @@ class ModelSpec:
     @cached_property
     def weights(self) -> tuple[ParameterSpec, ...]:
         """The weights of linear layers."""
-        return tuple(parameter for parameter in self.parameters if parameter.format != "vector")
+        return tuple(each for each in self.parameters if each.name.endswith(".weight"))
+
+    @cached_property
+    def averages(self) -> frozenset[str]:
+        """Names of the parameters that hold averages of gradients."""
+        growing = () if self.regrow is None else self.regrow.weights
+        return frozenset(weight.average for weight in growing if weight.average)
 
     @staticmethod
     def read(spec: Mapping[str, Any]) -> ModelSpec:
@@ -131,18 +169,33 @@ class ModelSpec:
             confusions=tuple((name, classes) for name, classes in spec["confusions"]),
             masks=tuple((name, features) for name, features in spec["masks"]),
             smallest_batch=spec["smallest_batch"],
+            regrow=_read_regrow(spec["regrow"]) if "regrow" in spec else None,
         )
 
 
+def _read_regrow(regrow: Mapping[str, Any]) -> RegrowSpec:
+    return RegrowSpec(
+        prune=regrow["prune"],
+        grow=regrow["grow"],
+        weights=tuple(
+            GrowingSpec(weight["name"], _read_initial(weight["initial"]), weight["average"])
+            for weight in regrow["weights"]
+        ),
+    )
+
+
+def _read_initial(initial: Mapping[str, Any]) -> tuple[str, float, float]:
+    return initial["distribution"], initial["first"], initial["second"]
+
+
 def _read_parameter(index: int, parameter: Mapping[str, Any], trained: bool) -> ParameterSpec:
-    initial = parameter["initial"]
     return ParameterSpec(
         index=index,
         name=parameter["name"],
         shape=tuple(parameter["shape"]),
         format=parameter["format"],
         nnz=parameter["nnz"],
-        initial=(initial["distribution"], initial["first"], initial["second"]),
+        initial=_read_initial(parameter["initial"]),
         states=tuple((name, value) for name, value in parameter["states"]),
         trained=trained,
     )

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nerva_dsl.runtime.arguments import Samples
-from nerva_dsl.runtime.checkpoint import Position
+from nerva_dsl.runtime.checkpoint import Position, Regrowth
 from nerva_dsl.runtime.connectivity import Connectivity, connectivity
-from nerva_dsl.runtime.engine import NO_TOTALS, Engine, Job, Report
+from nerva_dsl.runtime.engine import BAD_AMOUNT, EMPTY_LAYER, NO_TOTALS, Engine, Job, Report
 from nerva_dsl.runtime.failures import check_report
 from nerva_dsl.runtime.history import Callbacks, Row
 from nerva_dsl.runtime.philox import Purpose, Stream
+from nerva_dsl.runtime.regrowing import Rewiring, regrow_of
 from nerva_dsl.runtime.spec import ModelSpec
 
 SCHEDULE = math.nan  # stands for the file's learning rate in a job
@@ -35,6 +37,7 @@ class Trainer:
         epochs: how many the training under way has, for schedules.
         step: steps done.
         position: in an epoch that was begun and is not done, or None.
+        regrowth: how often and when patterns have changed.
     """
 
     def __init__(self, spec: ModelSpec, engine: Engine, seed: int, threads: int | None) -> None:
@@ -46,6 +49,8 @@ class Trainer:
         self.epochs = spec.epochs
         self.step = 0
         self.position: Position | None = None
+        self.regrowth = Regrowth()
+        self._moved = engine.moved()  # as of the last look
         self._connected: tuple[int, Connectivity] | None = None  # at a revision of the engine
 
     def job(
@@ -56,6 +61,7 @@ class Trainer:
         first: int = 0,
         totals: tuple[float, ...] = NO_TOTALS,
         rate: float = SCHEDULE,
+        begins_epoch: bool = False,
     ) -> Job:
         """A call on samples at this place of the training."""
         return Job(
@@ -69,16 +75,15 @@ class Trainer:
             step=self.step,
             seed=self.seed,
             threads=self.threads or 0,
+            begins_epoch=begins_epoch,
+            regrows=self.regrowth.regrows,
+            regrown=self.regrowth.regrown,
             totals=totals,
         )
 
     def run_step(self, samples: Samples, rate: float) -> float:
         """One update from one batch; the mean loss before it."""
-
-        def commit(report: Report) -> None:
-            self.step = report.step
-
-        report = self._engine.train(self.job(samples, rate=rate), commit, long=False)
+        report = self._engine.train(self.job(samples, rate=rate), self._commit, long=False)
         self._check(report, samples, rate)
         return report.totals[0] / len(samples)
 
@@ -104,7 +109,7 @@ class Trainer:
             order = Stream(self.seed, Purpose.SHUFFLE, round=self.epoch).permutation(count)
 
         def commit(report: Report) -> None:
-            self.step = report.step
+            self._commit(report)
             if own_order and not report.error:
                 self.position = Position(report.samples, count, self._spec.batch, report.totals)
 
@@ -113,7 +118,9 @@ class Trainer:
                 observers.progress(done, count)
 
         first, totals = (0, NO_TOTALS) if resumed is None else (resumed.samples, resumed.totals)
-        job = self.job(samples, order=order, first=first, totals=totals, rate=rate)
+        job = self.job(
+            samples, order=order, first=first, totals=totals, rate=rate, begins_epoch=True
+        )
         report = self._engine.train(job, commit, long=True, progress=progress)
         if report.error:
             self.position = None
@@ -132,7 +139,8 @@ class Trainer:
                 tested = self.evaluate(held_out, long=True)
             except ValueError as error:
                 raise ValueError(f"validation: {error}") from None
-        connected = self._connectivity()
+        connected, regrowth = self._connectivity(), self.regrowth
+        regrows = self._spec.regrow is not None
         return Row(
             epoch=self.epoch + 1,
             loss=means["loss"],
@@ -141,8 +149,8 @@ class Trainer:
             accuracy=means.get("accuracy"),
             val_loss=tested.get("loss"),
             val_accuracy=tested.get("accuracy"),
-            moved=None,
-            churn=None,
+            moved=sum(regrowth.moved.values()) if regrows else None,
+            churn=self._churn() if regrows else None,
             density=connected.density,
             disconnected=connected.disconnected,
         )
@@ -150,6 +158,7 @@ class Trainer:
     def finish_epoch(self) -> None:
         """Count the epoch as done."""
         self.position, self.epoch = None, self.epoch + 1
+        self.regrowth = replace(self.regrowth, moved={})
 
     def evaluate(self, samples: Samples, *, long: bool) -> dict[str, Any]:
         """Means over samples in evaluation mode, and confusion matrices."""
@@ -161,6 +170,43 @@ class Trainer:
             result[name] = counts[first : first + classes**2].reshape(classes, classes)
             first += classes**2
         return result
+
+    def rewire(self, samples: Samples, how: Rewiring) -> dict[str, int]:
+        """Change the patterns now; how many weights moved, by weight."""
+        before = dict(self.regrowth.moved)
+        report = self._engine.regrow(self.job(samples), how, self._commit)
+        check_report(self._spec, report, samples, how=how)
+        after = self.regrowth.moved
+        return {name: after.get(name, 0) - before.get(name, 0) for name in self._moved}
+
+    def amount(self) -> float:
+        """The file's fraction or threshold of weights that go, for the next step."""
+        return self._engine.amount(self.epoch, self._horizon, self.step + 1)
+
+    def rewired(self, moved: Mapping[str, int]) -> None:
+        """Patterns were given from outside."""
+        self._count(moved)
+        self.regrowth = replace(self.regrowth, regrows=self.regrowth.regrows + 1)
+
+    def _commit(self, report: Report) -> None:
+        """What a call has done, before an interrupt can come between."""
+        self.step = report.step
+        if report.regrows == self.regrowth.regrows:
+            return
+        now = self._engine.moved()
+        self._count({name: number - self._moved[name] for name, number in now.items()})
+        self._moved = now
+        self.regrowth = replace(self.regrowth, regrows=report.regrows, regrown=report.regrown)
+
+    def _count(self, moved: Mapping[str, int]) -> None:
+        """Add to the weights that have moved in this epoch."""
+        total = {name: self.regrowth.moved.get(name, 0) + n for name, n in moved.items()}
+        self.regrowth = replace(self.regrowth, moved=total)
+
+    def _churn(self) -> dict[str, float]:
+        """The fraction of each weight's non-zeros that have moved in this epoch."""
+        nnz = {name: self._engine.nnz(self._spec.by_name[name]) for name in self._moved}
+        return {name: self.regrowth.moved.get(name, 0) / max(1, n) for name, n in nnz.items()}
 
     def _connectivity(self) -> Connectivity:
         """Of the patterns as they are; looked at only when they may have changed."""
@@ -193,4 +239,9 @@ class Trainer:
     def _check(self, report: Report, samples: Samples, rate: float) -> None:
         if report.error:
             used = self._scheduled_rate() if math.isnan(rate) else rate
-            check_report(self._spec, report, samples, (self.epoch, used))
+            how = None
+            if report.error in (BAD_AMOUNT, EMPTY_LAYER):
+                regrow = regrow_of(self._spec)
+                amount = self._engine.amount(self.epoch, self._horizon, report.step + 1)
+                how = Rewiring(regrow.prune, amount, regrow.grow)
+            check_report(self._spec, report, samples, (self.epoch, used), how)

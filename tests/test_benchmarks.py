@@ -316,6 +316,11 @@ def results():
             "selection": {"PyTorch dense": {"1 sample": selection}},
             "missing": {},
         },
+        "regrow": {
+            "density": 0.01,
+            "contenders": {"training step": summary(0.001), "regrowth, random": summary(0.002)},
+            "ratios": {"regrowth, random": {"median": 2.0}},
+        },
         "memory": {
             "rows": [{"density": 0.1, "contenders": {"nervac auto": {"imported": 5, "peak": 7}}}],
             "missing": {},
@@ -342,6 +347,8 @@ def test_the_tables_say_what_was_measured(results):
     assert "| PyTorch dense | 1 | x | does not work: y |" in text
     assert "(performance/step.svg)" in text
     assert "| 0.1 | 7 (5) |" in text
+    assert "| training step | 1 (0.9–1.1) |  |" in text
+    assert "| regrowth, random | 2 (1.8–2.2) | 2× |" in text
     assert "| nervac auto | 2.5 (2.25–2.75) | 0.5 (0.45–0.55) |" in text
 
 

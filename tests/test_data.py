@@ -45,6 +45,7 @@ def test_digits_are_the_default_with_a_held_out_fifth():
     assert data.X_test.shape == (359, 64)
     assert data.X_train.dtype == np.float32
     assert data.X_train.max() == 16
+    assert data.sample_shape == (8, 8)
     assert data.t_train.dtype == np.int32
     assert set(data.t_test) == set(range(10))
     assert data.source == "digits"

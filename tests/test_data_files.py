@@ -69,6 +69,7 @@ def test_a_folder_of_idx_files(mnist, monkeypatch):
     monkeypatch.chdir(folder.parent)
     data = load_data("idx:small", spec(6), 1)
     assert data.X_train.dtype == np.uint8
+    assert data.sample_shape == (3, 2)
     np.testing.assert_array_equal(data.X_train, IMAGES.reshape(7, 6))
     np.testing.assert_array_equal(data.t_train, LABELS)
     np.testing.assert_array_equal(data.X_test, IMAGES[:3].reshape(3, 6))
@@ -157,7 +158,7 @@ def test_idx_files_that_do_not_belong_together(mnist):
 
 def test_idx_files_that_do_not_fit_the_model(mnist):
     folder, _ = mnist
-    refused(f"idx:{folder}", spec(784), "idx:small: the training inputs", "[7, 3, 2]", "[n, 784]")
+    refused(f"idx:{folder}", spec(784), "idx:small: the training inputs", "[7, 6]", "[n, 784]")
     refused(f"idx:{folder}", spec(6, size=2), "the training targets hold", "0 … 1")
 
 
@@ -233,6 +234,7 @@ def test_both_forms_of_cifar10_from_folders_and_archives(form, tmp_path):
         data = load_data(f"cifar10:{place}", spec(3072), 1)
         assert data.X_train.dtype == np.uint8
         assert data.X_train.flags.c_contiguous
+        assert data.sample_shape == (3, 32, 32)
         np.testing.assert_array_equal(data.X_train, np.concatenate(list(PIXELS.values())[:5]))
         np.testing.assert_array_equal(data.t_train, np.concatenate(list(CLASSES.values())[:5]))
         np.testing.assert_array_equal(data.X_test, PIXELS["test_batch"])

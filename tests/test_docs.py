@@ -1,9 +1,11 @@
 """The documentation says what is so: models compile, commands exist and print what is shown.
 
 Conventions of the pages: a ```nerva block is a whole file, ```nerva-fragment are lines of one, both
-as `nervac fmt` has them; ```nerva-as-written is a whole file in another layout. In a ```console
-block lines after `$ ` are commands. What `check`, `ir` and `explain` print after theirs is
-compared; a line `…` stands for any lines. The ```python blocks of a page are one program.
+as `nervac fmt` has them; ```nerva-as-written is a whole file in another layout, ```nerva-wrong one
+with errors. In a ```console block lines after `$ ` are commands. What `check`, `ir` and `explain`
+print after theirs is compared; a line `…` stands for any lines. A file of a command is the model of
+that name above it on the page, or one of the repository. The ```python blocks of a page are one
+program.
 """
 
 from __future__ import annotations
@@ -13,25 +15,31 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
-from nerva_dsl.check import check, check_source
+from nerva_dsl.check import attempt, check, check_source
 from nerva_dsl.check.initialisers import OPTIONS
 from nerva_dsl.check.prelude import prelude
 from nerva_dsl.check.regrowing import KEYS
 from nerva_dsl.check.values import SETTINGS
 from nerva_dsl.cli.app import app
 from nerva_dsl.driver import compile_model, explain
+from nerva_dsl.grammar.automaton import Automaton
 from nerva_dsl.grammar.formatter import format_source
+from nerva_dsl.grammar.layout import Block, split
+from nerva_dsl.grammar.parser import _lark, lexemes, parse
 from nerva_dsl.passes import pipeline
 from nerva_dsl.runtime.spec import ModelSpec
 from nerva_dsl.source import Source
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 FENCE = re.compile(r"^```([\w-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TRAIN = (
@@ -93,6 +101,83 @@ def test_models_and_fragments_are_formatted(page, number, text):
     assert format_source(Source(f"{page}.{number}.nerva", text)) == text
 
 
+AROUND = {
+    "model": "model fragment",
+    "input": "input x : float32[384]",
+    "target": "target t : class[10]",
+    "h": "h = linear(x, 384, density = 0.5)",
+    "y": "y = linear(h, 10)",
+    "output": "output = y",
+    "loss": "loss = softmax_cross_entropy(y, t)",
+}
+"""What a fragment may leave out, by what it would say itself: the parts of a model, in order."""
+
+
+def _defined(statement):
+    """What a statement is, in the words of `AROUND`."""
+    name = getattr(statement, "name", None)
+    kind = getattr(statement, "kind", "")
+    return kind if kind in AROUND or name is None else name.text
+
+
+def _whole(text):
+    """A fragment in a model: declarations before it, and what is missing behind it."""
+    own = {_defined(statement) for statement in parse(Source("fragment", text)).statements}
+    missing = [name for name in AROUND if name not in own]
+    # What reads an input or a value of the fragment comes behind it.
+    later = {"output", "loss"} | ({"h", "y"} if own & {"input", "h"} else set())
+    before = [AROUND[name] for name in missing if name not in later]
+    after = [AROUND[name] for name in missing if name in later]
+    return "\n".join([*before, text, *after])
+
+
+@pytest.mark.parametrize(("page", "number", "text"), FRAGMENTS)
+def test_fragments_are_correct_in_a_model(page, number, text):
+    """In the folder of the models, where the libraries are."""
+    attempted = attempt(Source(str(ROOT / "models" / "fragment.nerva"), _whole(text)))
+    errors = [each for each in attempted.diagnostics if each.severity == "error"]
+    assert not errors, "\n".join(error.render() for error in errors)
+
+
+def test_every_construct_of_the_grammar_is_in_the_language_page():
+    """Each alternative of each rule, but those that pass on their only part."""
+    seen = set()
+
+    def noting(rule, build):
+        def build_and_note(parts):
+            seen.add(rule)
+            return build(parts)
+
+        return build_and_note
+
+    @cache
+    def automaton(start):
+        tables = _lark().parse_interactive(start=start).parser_state.parse_conf
+        callbacks = {rule: noting(rule, build) for rule, build in tables.callbacks.items()}
+        return Automaton(SimpleNamespace(
+            start_state=tables.start_state, end_state=tables.end_state,
+            states=tables.states, callbacks=callbacks,
+        ))  # fmt: skip
+
+    kinds = ("nerva", "nerva-as-written", "nerva-fragment")
+    for page, number, text in (block for kind in kinds for block in _blocks(kind)):
+        if page != "docs/language.md":
+            continue
+        for part in split(lexemes(Source(f"{number}.nerva", text))):
+            pieces = [part.header, *part.lines] if isinstance(part, Block) else [part]
+            for piece in pieces:
+                automaton(piece.start).parse(piece.tokens)
+    wanted = {
+        rule
+        for rule in _lark().rules
+        if rule.origin.name != "stray"
+        and not rule.origin.name.startswith("$")
+        and not (len(rule.expansion) == 1 and rule.options.expand1 and rule.alias is None)
+    }
+    assert len(wanted) > 80
+    assert not [str(rule) for rule in wanted - seen]
+
+
 def test_the_readmes_lines():
     """The two lines a newcomer copies; the second is what continuous integration runs."""
     assert TRAIN in TEXTS["README.md"]
@@ -116,7 +201,11 @@ def test_commands_exist(page, command):
 
 @pytest.mark.parametrize(
     ("page", "command", "output"),
-    [each for each in _commands() if each[2].strip() and each[1].split()[0] in SHOWN],
+    [
+        each
+        for each in _commands()
+        if each[2].strip() and each[1].split()[0] in SHOWN and (ROOT / each[1].split()[1]).exists()
+    ],
 )
 def test_commands_print_what_is_shown(page, command, output):
     done = subprocess.run(
@@ -129,6 +218,22 @@ def test_commands_print_what_is_shown(page, command, output):
     )
     said, shown = _lines(done.stdout + done.stderr), _lines(output)
     assert _agree(shown, said), "\n".join(["it prints", *said, "", "the page shows", *shown])
+
+
+@pytest.mark.parametrize("page", [page for page, text in TEXTS.items() if "$ nervac" in text])
+def test_commands_on_models_of_the_page(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for kind, content in FENCE.findall(TEXTS[page]):
+        if kind in ("nerva", "nerva-wrong"):
+            name = re.search(r"^model (\w+)", content, re.MULTILINE)[1]
+            (tmp_path / f"{name}.nerva").write_text(content, encoding="utf-8")
+        for part in re.split(r"^\$ nervac ", content, flags=re.MULTILINE)[1:]:
+            line, _, output = part.partition("\n")
+            command = shlex.split(line)
+            file = next((word for word in command if word.endswith(".nerva")), "")
+            if command[0] in SHOWN and output.strip() and (tmp_path / file).is_file():
+                done = CliRunner().invoke(app, command)
+                assert _agree(_lines(output), _lines(done.output)), done.output
 
 
 def _lines(text):
@@ -146,7 +251,7 @@ def _agree(shown, said):
     return said[:1] == [first] and _agree(rest, said[1:])
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+@pytest.mark.parametrize("page", sorted({page for page, _, _ in _blocks("python")}))
 def test_python_examples_run(page, tmp_path):
     (tmp_path / "models").symlink_to(ROOT / "models")
     code = "\n".join(text for where, _, text in _blocks("python") if where == page)

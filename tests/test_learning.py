@@ -17,6 +17,8 @@ ACCURACIES = {
     "srelu": 0.94,
     "warmup": 0.95,
     "swish_lion": 0.95,
+    "set": 0.91,
+    "rigl": 0.95,
 }
 
 

@@ -20,6 +20,7 @@ MODELS = {
     "autoencoder": {},
     "cifar10": {"width": 40},
     "digits": {},
+    "rigl": {},
 }
 
 # In a process of its own, in which the sanitizer is loaded first.
@@ -50,6 +51,10 @@ for count in (1, batch, batch + 1, 2 * batch - 1):
     net.train_step(*few, lr=1e-4)
     net.evaluate(X, t), net.predict(X), net.gradients(*few)
     net.set_parameters(net.parameters())
+    for choices in (("set(0.6)", "random()"), ("magnitude(0.4)", "gradient()")):
+        if "regrow" in spec:
+            net.regrow(*choices, X=few[0], t=few[1])
+            net.train_step(*few, lr=1e-4)
     if spec["input"]["element"] != "uint8":
         wrong = X.astype(np.float32)
         wrong[-1, -1] = np.nan

@@ -190,6 +190,8 @@ TWINS = {
     "srelu": Twin(_srelu, 64),
     "warmup": Twin(_warmup, 64),
     "regression": Twin(_regression, 10, classes=None),
+    "set": Twin(_digits, 64),
+    "rigl": Twin(_digits, 64),
 }
 
 

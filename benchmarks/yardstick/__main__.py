@@ -94,6 +94,7 @@ def _parts(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     from benchmarks.yardstick.compilation import measure_compilation
     from benchmarks.yardstick.memory import measure_memory
     from benchmarks.yardstick.prediction import measure_prediction
+    from benchmarks.yardstick.regrowth import measure_regrowth
     from benchmarks.yardstick.training import measure_training
     from benchmarks.yardstick.workload import BATCH, make_data
 
@@ -107,11 +108,13 @@ def _parts(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
         results["step"] = measure_training(settings, make_data(settings.samples), say)
     if "predict" in settings.parts:
         results["predict"] = measure_prediction(settings, make_data(BATCH), say)
+    if "regrow" in settings.parts:
+        results["regrow"] = measure_regrowth(settings, make_data(BATCH), say)
     return results
 
 
 def _arguments() -> argparse.Namespace:
-    parts = ("step", "predict", "memory", "compile")
+    parts = ("step", "predict", "regrow", "memory", "compile")
     parser = argparse.ArgumentParser(prog="python -m benchmarks.yardstick", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("-o", "--output", type=Path, required=True, help="directory to write to")

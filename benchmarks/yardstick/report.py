@@ -33,7 +33,13 @@ def markdown(results: Results, figures: Mapping[str, str]) -> str:
         figures: address of each plot's SVG file, by the plot's name.
     """
     sections = [_head(results)]
-    writers = {"step": _step, "predict": _predict, "memory": _memory, "compile": _compile}
+    writers = {
+        "step": _step,
+        "predict": _predict,
+        "regrow": _regrow,
+        "memory": _memory,
+        "compile": _compile,
+    }
     for part, write in writers.items():
         if part in results:
             sections.append(write(results[part], figures))
@@ -267,6 +273,28 @@ def _compile(compilation: Results, _: Mapping[str, str]) -> str:
                 ),
             ),
             _missing(compilation["missing"]),
+        ]
+    )
+
+
+def _regrow(regrow: Results, _: Mapping[str, str]) -> str:
+    return _join(
+        [
+            "## Changing patterns",
+            f"Milliseconds at density {regrow['density']:g}, where three of ten weights of every "
+            "layer move; and how many times longer that takes than a training step, at random, or "
+            "than the dense products of the same layers, by the gradient.",
+            table(
+                ["", "milliseconds", "times"],
+                (
+                    [
+                        name,
+                        span(found, 1e3),
+                        times(regrow["ratios"][name]) if name in regrow["ratios"] else "",
+                    ]
+                    for name, found in regrow["contenders"].items()
+                ),
+            ),
         ]
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from benchmarks.yardstick.measure import Plan
 from benchmarks.yardstick.workload import DENSITIES
 
-PARTS = ("step", "predict", "memory", "compile")
+PARTS = ("step", "predict", "regrow", "memory", "compile")
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def _check(
             elif body is not None and node.derivative is not None:
                 body = with_derivative(evaluator, node, body, options)
             return Function(*common, body=body)
-        case "loss":
+        case "loss" if len(inputs) == 2:  # else its other names mean nothing yet
             check_loss_body(report, scope, node, inputs, local)
         case "schedule":
             local |= {name: Scalar(Var(name)) for name in ("epochs", "step") if name not in local}

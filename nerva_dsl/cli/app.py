@@ -38,6 +38,13 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class IrFormat(StrEnum):
+    """Forms of programs."""
+
+    TEXT = "text"
+    DOT = "dot"
+
+
 class Dataset(StrEnum):
     """Data sets that can be fetched."""
 
@@ -138,8 +145,9 @@ def fmt(
     """
     from nerva_dsl.cli.fmt import format_files
 
-    if not format_files(files, check=check, diff=diff):
-        raise typer.Exit(1)
+    status = format_files(files, check=check, diff=diff)
+    if status:
+        raise typer.Exit(status)
 
 
 @command("nervac lsp        # started by an editor, not by hand")
@@ -223,6 +231,9 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN_DIR", help="Go on with an interrupted run.")
     ] = None,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Draw the run, and what reads the input, at its end.")
+    ] = False,
 ) -> None:
     """Train a model, and keep it in a run directory.
 
@@ -243,6 +254,7 @@ def train(
         backend=None if backend is None else backend.value,
         target=target,
         resume=resume,
+        plot=plot,
     )
     status = train_command(request)
     if status:
@@ -306,6 +318,8 @@ def data(
 @command(
     "nervac ir models/digits.nerva",
     "nervac ir models/digits.nerva --after lower",
+    "nervac ir models/digits.nerva --diff lower simplify",
+    "nervac ir models/digits.nerva --format dot | dot -Tsvg > digits.svg",
 )
 def ir(
     file: ModelFile,
@@ -314,34 +328,62 @@ def ir(
         str | None,
         typer.Option(metavar="STAGE", help="Stop after this stage; without it: the last."),
     ] = None,
+    diff: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="STAGE STAGE", help="How the program differs between two stages."),
+    ] = None,
+    format: Annotated[IrFormat | None, typer.Option(help="Text, or for Graphviz.")] = None,
     overrides: Overrides = None,
     backend: BackendOption = Backend.AUTO,
     target: TargetOption = "native",
 ) -> None:
-    """Print the program after a stage of the compiler."""
-    from nerva_dsl.cli.compile import print_stage
+    """Print the program after a stage of the compiler, or what stages change in it."""
+    from nerva_dsl.cli.failures import UsageError
+    from nerva_dsl.cli.ir import print_difference, print_stage
     from nerva_dsl.cli.overrides import parse_overrides
 
-    print_stage(file, after, parse_overrides(overrides), backend=backend.value, target=target)
+    values = parse_overrides(overrides)
+    if diff is None:
+        dot = format is IrFormat.DOT
+        print_stage(file, after, values, as_dot=dot, backend=backend.value, target=target)
+    elif after is not None or format is not None:
+        raise UsageError("--diff compares texts of two stages: leave --after and --format out")
+    else:
+        print_difference(file, diff, values, backend=backend.value, target=target)
 
 
-@command("nervac explain models/cifar10.nerva -D density=0.05")
+@command(
+    "nervac explain models/cifar10.nerva -D density=0.05",
+    "nervac explain --code N0203",
+)
 def explain(
-    file: ModelFile,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="A .nerva file.", show_default=False)
+    ] = None,
     *,
+    code: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Instead of a file: a message's code.")
+    ] = None,
     overrides: Overrides = None,
     backend: BackendOption = Backend.AUTO,
     target: TargetOption = "native",
 ) -> None:
-    """Show layers, memory, work and chosen kernels.
+    """Show layers, memory, work and chosen kernels; or what a message means.
 
     For each layer its shape, density, non-zeros, bytes, and floating-point operations per sample;
-    for each operation the kernel that computes it, and why.
+    for each operation the kernel that computes it, and why. With --code: what the message is of,
+    with an example that has it and one that is right.
     """
-    from nerva_dsl.cli.explain import explain_file
+    from nerva_dsl.cli.explain import explain_code, explain_file
+    from nerva_dsl.cli.failures import UsageError
     from nerva_dsl.cli.overrides import parse_overrides
 
-    explain_file(file, parse_overrides(overrides), backend=backend.value, target=target)
+    if (file is None) == (code is None):
+        raise UsageError("explain takes a FILE or --code")
+    if code is not None:
+        explain_code(code)
+    elif file is not None:
+        explain_file(file, parse_overrides(overrides), backend=backend.value, target=target)
 
 
 @command("nervac doctor", "nervac doctor --json")

@@ -1,4 +1,4 @@
-"""`nervac compile` and `nervac ir`. Imports nothing heavy: a cached compile should be instant."""
+"""`nervac compile`. Imports nothing heavy: a cached compile should be instant."""
 
 from __future__ import annotations
 
@@ -65,26 +65,6 @@ def compile_to(
                 temporary.write_text(content, encoding="utf-8")
     print(f"wrote {', '.join(str(folder / name) for name in files)}")
     print(f"in {time.perf_counter() - start:.2f} s")
-
-
-def print_stage(
-    file: Path, after: str | None, overrides: Mapping[str, object], *, backend: str, target: str
-) -> None:
-    """Print the text of the program after a stage; after the last if none is named.
-
-    Raises:
-        UsageError: there is no such stage; the message lists them.
-    """
-    names, text = [], ""
-    stages = driver.stages(file, overrides, backend=backend, target=target)
-    for name, text in stages:  # noqa: B007 -- the last text is what is wanted
-        names.append(name)
-        if name == after:
-            break
-    else:
-        if after is not None:
-            raise UsageError(f"--after {after}: the stages are {', '.join(names)}")
-    print(text.rstrip("\n"))
 
 
 def _module_files(entry: Path) -> list[Path]:

@@ -11,15 +11,14 @@ from pathlib import Path
 
 from nerva_dsl.check.reading import decode, reason
 from nerva_dsl.cli.failures import UsageError, describe
-from nerva_dsl.collection import paused_collection
 from nerva_dsl.errors import NervaError
 from nerva_dsl.grammar.formatter import format_source
 
 STANDARD_INPUT = Path("-")
 
 
-def format_files(files: Sequence[Path], *, check: bool, diff: bool) -> bool:
-    """Bring files into the canonical layout; whether that was possible and, for `check`, needless.
+def format_files(files: Sequence[Path], *, check: bool, diff: bool) -> int:
+    """Bring files into the canonical layout; the exit status, the largest of all files.
 
     `-` is standard input; its layout goes to standard output. What is wrong with a file goes to
     standard error, and the file stays as it is.
@@ -34,12 +33,10 @@ def format_files(files: Sequence[Path], *, check: bool, diff: bool) -> bool:
     """
     if STANDARD_INPUT in files and len(files) > 1:
         raise UsageError("`-`, standard input, is formatted by itself")
-    with paused_collection():
-        good = [_format(file, check=check, diff=diff) for file in files]
-    return all(good)
+    return max(_format(file, check=check, diff=diff) for file in files)
 
 
-def _format(file: Path, *, check: bool, diff: bool) -> bool:
+def _format(file: Path, *, check: bool, diff: bool) -> int:
     piped = file == STANDARD_INPUT
     name = "<stdin>" if piped else str(file)
     try:
@@ -50,8 +47,9 @@ def _format(file: Path, *, check: bool, diff: bool) -> bool:
         if changed and not (check or diff or piped):
             _write(file, formatted)
     except (OSError, NervaError) as error:  # the other files are formatted still
-        print(describe(error)[1], file=sys.stderr, end="\n\n")
-        return False
+        status, message = describe(error)
+        print(message, file=sys.stderr, end="\n\n")
+        return status
 
     if diff and changed:
         _print(_difference(name, content.decode(), formatted))
@@ -61,7 +59,7 @@ def _format(file: Path, *, check: bool, diff: bool) -> bool:
         _print(formatted)
     elif changed and not (check or diff):
         print(f"{name}: formatted")
-    return not (check and changed)
+    return int(check and changed)
 
 
 def _read(file: Path) -> bytes:

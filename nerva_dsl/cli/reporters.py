@@ -63,6 +63,7 @@ class End:
         loss: on the test samples; None if it was interrupted.
         accuracy: on them; None also for a model without classes.
         metrics: on them, the file's; those that are tables as lists of rows.
+        plots: the files of the pictures, if they were asked for.
     """
 
     status: str
@@ -72,6 +73,7 @@ class End:
     loss: float | None
     accuracy: float | None
     metrics: Mapping[str, Any]
+    plots: Sequence[str] = ()
 
 
 class Reporter(Protocol):
@@ -273,18 +275,21 @@ def metrics(row: Row) -> str:
         tested = ("test loss", row["val_loss"])
     numbers = (("loss", row["loss"]), ("accuracy", row["accuracy"]), tested)
     parts = [f"{title} {value:.4f}" for title, value in numbers if value is not None]
+    if row["moved"] is not None:
+        parts.append(f"moved {row['moved']:,}")
     return "  ".join([*parts, f"{row['seconds']:.3g} s/epoch"])
 
 
 def closing(end: End) -> str:
-    """The last line: how good it is and where it is, or how to go on."""
+    """The last lines: how good it is and where it is, or how to go on; and what was drawn."""
+    plots = f"drawn: {', '.join(end.plots)}\n" if end.plots else ""
     if end.status == "interrupted":
         return (
-            f"interrupted in epoch {end.epoch + 1} of {end.epochs}; saved in {end.run}\n"
+            f"{plots}interrupted in epoch {end.epoch + 1} of {end.epochs}; saved in {end.run}\n"
             f"go on with: nervac train --resume {end.run}"
         )
     result = f"loss {end.loss:.6g}" if end.accuracy is None else f"accuracy {end.accuracy:.4f}"
     others = [
         f", {name} {value:.4g}" for name, value in end.metrics.items() if isinstance(value, float)
     ]
-    return f"test {result}{''.join(others)} after {end.epoch} epochs, in {end.run}"
+    return f"{plots}test {result}{''.join(others)} after {end.epoch} epochs, in {end.run}"

@@ -12,6 +12,7 @@ from nerva_dsl.cli.copies import copies
 from nerva_dsl.cli.failures import UsageError, describe
 from nerva_dsl.cli.measures import plain
 from nerva_dsl.cli.overrides import parse_overrides
+from nerva_dsl.cli.plots import draw_run, require_matplotlib
 from nerva_dsl.cli.reporters import End, Reporter, Start, choose_reporter
 from nerva_dsl.runtime.data import DataSet, load_data
 from nerva_dsl.runtime.loading import load_module
@@ -35,6 +36,7 @@ class Request:
     backend: str | None
     target: str | None
     resume: Path | None
+    plot: bool
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,17 @@ def train_command(request: Request) -> int:
         UsageError: the options do not go together.
     """
     _check(request)
+    if request.plot:
+        require_matplotlib()
     reporter = choose_reporter(as_json=request.json)
     try:
         if request.resume is None:
             prepared = _begin(request)
             with prepared.directory.locked():
-                return _train(prepared, reporter)
+                return _train(prepared, reporter, plot=request.plot)
         directory = RunDirectory.open(request.resume)
         with directory.locked():
-            return _train(_resume(request, directory), reporter)
+            return _train(_resume(request, directory), reporter, plot=request.plot)
     except Exception as error:
         reporter.error(*describe(error))
         raise
@@ -176,7 +180,7 @@ def _compile(file: Path, overrides: dict[str, str], backend: str, target: str) -
     return load_module(driver.compile_model(file, overrides, backend=backend, target=target))
 
 
-def _train(prepared: Prepared, reporter: Reporter) -> int:
+def _train(prepared: Prepared, reporter: Reporter, *, plot: bool) -> int:
     """Train, telling the reporter; run.json says in the end how it went."""
     model, directory, run = prepared.model, prepared.directory, prepared.run
     with Interrupts() as interrupts:
@@ -200,6 +204,7 @@ def _train(prepared: Prepared, reporter: Reporter) -> int:
         with interrupts.held():
             status: Status = "finished" if outcome.interrupted is None else "interrupted"
             directory.write(replace(run, status=status))
+            plots = _draw(prepared) if plot else []
             reporter.end(
                 End(
                     status=status,
@@ -213,9 +218,15 @@ def _train(prepared: Prepared, reporter: Reporter) -> int:
                         for name, value in outcome.metrics.items()
                         if name not in ("loss", "accuracy")
                     },
+                    plots=[str(file) for file in plots],
                 )
             )
     return 0 if outcome.interrupted is None else 128 + outcome.interrupted
+
+
+def _draw(prepared: Prepared) -> list[Path]:
+    overrides = prepared.run.settings.overrides
+    return draw_run(prepared.directory, overrides, prepared.model, prepared.data.sample_shape)
 
 
 def _start(prepared: Prepared) -> Start:

@@ -46,8 +46,8 @@ class NervaLexer(Lexer):
     """A lexer of the `.nerva` language."""
 
     name = "Nerva"
-    # The last two are the fragments and the models in another layout of the documentation.
-    aliases: ClassVar[list[str]] = ["nerva", "nerva-fragment", "nerva-as-written"]
+    # All but the first are the documentation's: what is tested of a block is in its name.
+    aliases: ClassVar[list[str]] = ["nerva", "nerva-fragment", "nerva-as-written", "nerva-wrong"]
     filenames: ClassVar[list[str]] = ["*.nerva"]
 
     def get_tokens_unprocessed(self, text: str) -> Iterator[tuple[int, _TokenType, str]]:

@@ -18,7 +18,8 @@ from pygls.lsp.server import LanguageServer
 from pygls.uris import from_fs_path, to_fs_path
 
 from nerva_dsl import __version__
-from nerva_dsl.editor.completion import Kind, proposals
+from nerva_dsl.collection import paused_collection
+from nerva_dsl.editor.completion import Kind, Proposal, proposals
 from nerva_dsl.editor.desk import Desk, path_of
 from nerva_dsl.editor.lookup import Meaning, meaning_at
 from nerva_dsl.editor.positions import Place, Positions
@@ -117,7 +118,14 @@ class NervaServer(LanguageServer):
     def meaning(self, uri: str, position: types.Position) -> Meaning | None:
         """What stands at a place."""
         attempt, checked = self.desk.known(_name(uri))
-        return meaning_at(attempt, checked, self.offset(attempt.file.source, position))
+        with paused_collection():
+            return meaning_at(attempt, checked, self.offset(attempt.file.source, position))
+
+    def proposals(self, uri: str, position: types.Position) -> list[Proposal]:
+        """What can stand at a place."""
+        attempt, _ = self.desk.known(_name(uri))
+        with paused_collection():
+            return proposals(attempt, self.offset(attempt.file.source, position))
 
     def offset(self, source: Source, position: types.Position) -> int:
         """A place of the editor in a file."""
@@ -197,8 +205,7 @@ def _answer(server: NervaServer) -> None:
         types.CompletionOptions(trigger_characters=["(", ",", "="]),
     )
     def completion(_: NervaServer, params: types.CompletionParams) -> types.CompletionList:
-        attempt, _checked = server.desk.known(_name(params.text_document.uri))
-        found = proposals(attempt, server.offset(attempt.file.source, params.position))
+        found = server.proposals(params.text_document.uri, params.position)
         items = [
             types.CompletionItem(
                 proposal.text.removesuffix(" = "),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nerva_dsl.ir.operations import (
     Bernoulli,
     Concat,
+    DenseGradient,
     Group,
     Load,
     LogSoftmax,
@@ -179,6 +180,8 @@ class _Machine:
                 return get[weight.name].T @ get[dz.name]
             case WeightGradient(weight=weight, dz=dz, x=x):
                 return _weight_gradient(get[weight.name], get[dz.name], get[x.name])
+            case DenseGradient(dz=dz, x=x):
+                return get[dz.name] @ get[x.name].T
             case RowSquares(x=x):
                 matrix = get[x.name]
                 squares = matrix.multiply(matrix) if _is_sparse(matrix) else matrix * matrix

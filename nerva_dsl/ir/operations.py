@@ -122,6 +122,18 @@ class WeightGradient(Operation):
 
 
 @dataclass(frozen=True)
+class DenseGradient(Operation):
+    """`dZ Xᵀ` at all positions of `weight`, a dense matrix: where new weights could grow.
+
+    No kernel stores it whole: it is streamed, and the largest are kept.
+    """
+
+    weight: Value
+    dz: Value
+    x: Value
+
+
+@dataclass(frozen=True)
 class RowSquares(Operation):
     """The sum of the squares of each row of a weight's gradient: `[outputs, 1]`."""
 

@@ -11,6 +11,7 @@ from lark import Lark, Token, Tree, UnexpectedInput
 from nerva_dsl.ir.operations import (
     Bernoulli,
     Concat,
+    DenseGradient,
     Group,
     Load,
     LogSoftmax,
@@ -26,7 +27,16 @@ from nerva_dsl.ir.operations import (
     Update,
     WeightGradient,
 )
-from nerva_dsl.ir.program import Buffer, Constant, Graph, Parameter, Program, Rule
+from nerva_dsl.ir.program import (
+    Buffer,
+    Constant,
+    Graph,
+    Growing,
+    Parameter,
+    Program,
+    Regrow,
+    Rule,
+)
 from nerva_dsl.ir.types import Dim, Layout, Place, Type, Value
 from nerva_dsl.scalar import Expr, Number, Var, apply
 
@@ -35,6 +45,7 @@ _SIMPLE: dict[str, type[Operation]] = {
     "product": Product,
     "transposed_product": TransposedProduct,
     "weight_gradient": WeightGradient,
+    "dense_gradient": DenseGradient,
     "row_squares": RowSquares,
     "softmax": Softmax,
     "log_softmax": LogSoftmax,
@@ -82,6 +93,7 @@ class _Reader:
         schedule: Expr = Number(0.0)
         clip_norm: float | None = None
         confusions: list[tuple[str, int]] = []
+        regrow: Regrow | None = None
         for item in cast("list[Tree[Token]]", rest):
             match item.data:
                 case "input":
@@ -101,6 +113,8 @@ class _Reader:
                 case "confusion":
                     label, classes = item.children
                     confusions.append((str(label), int(str(classes))))
+                case "regrow":
+                    regrow = _regrow(item)
                 case "graph":
                     graphs.append(self._graph(item))
         return Program(
@@ -115,6 +129,7 @@ class _Reader:
             graphs=tuple(graphs),
             clip_norm=clip_norm,
             confusions=tuple(confusions),
+            regrow=regrow,
             arena=int(str(arena)),
         )
 
@@ -249,6 +264,25 @@ def _rule(tree: Tree[Token]) -> Rule:
         (str(i.children[0]), _expression(i.children[1])) for i in items if i.data == "assignment"
     )
     return Rule(str(name), states, assignments)
+
+
+def _regrow(tree: Tree[Token]) -> Regrow:
+    every, unit, until, prune, amount, grow, *weights = tree.children
+    return Regrow(
+        every=int(str(every)),
+        unit=cast("Any", str(unit)),
+        prune=cast("Any", str(prune)),
+        amount=_expression(amount),
+        grow=cast("Any", str(grow)),
+        until=_number(until),
+        weights=tuple(map(_growing, weights)),
+    )
+
+
+def _growing(tree: Any) -> Growing:
+    weight, distribution, first, second, average = tree.children
+    initial = (cast("Any", str(distribution)), _number(first), _number(second))
+    return Growing(str(weight), initial, "" if average is None else str(average))
 
 
 def _expression(tree: Any) -> Expr:

@@ -34,8 +34,8 @@ class Parameter:
 
     @property
     def weight(self) -> bool:
-        """Whether it is the matrix of a linear layer."""
-        return self.value.name.endswith(".weight")
+        """Whether it is the matrix of a linear layer, or has its shape and a pattern."""
+        return self.value.name.endswith(".weight") or self.value.type.format == "csr"
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,41 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Growing:
+    """A sparse weight whose pattern changes.
+
+    Attributes:
+        weight: its name.
+        initial: distribution of new weights and its two parameters, as of `Parameter`.
+        average: name of the parameter that holds an average of the gradient at sampled empty
+            positions; empty unless new weights grow by it.
+    """
+
+    weight: str
+    initial: tuple[Literal["uniform", "normal"], float, float]
+    average: str = ""
+
+
+@dataclass(frozen=True)
+class Regrow:
+    """How the patterns change; see `model.Regrow`.
+
+    Attributes:
+        amount: over `epoch`, `epochs` and `step`: the fraction that is removed, or for `threshold`
+            the absolute value up to which weights go.
+        weights: those that change, in order of evaluation.
+    """
+
+    every: int
+    unit: Literal["epochs", "steps"]
+    prune: Literal["magnitude", "set", "threshold"]
+    amount: Expr
+    grow: Literal["random", "gradient", "momentum"]
+    until: float
+    weights: tuple[Growing, ...]
+
+
+@dataclass(frozen=True)
 class Buffer:
     """Where a value lies in the arena, in elements."""
 
@@ -69,8 +104,8 @@ class Graph:
     """One entry of the compiled model.
 
     Attributes:
-        name: `step`, `gradients`, `evaluate`, `predict`, or `masks`: those of the next step, of a
-            model that has some.
+        name: `step`, `gradients`, `evaluate`, `predict`; `masks`, those of the next step, of a
+            model that has some; `growth`, the gradients at all positions, of one that regrows.
         operations: each reads only what is defined before it.
         results: what the caller gets, by name.
         buffers: where stored values lie, once planned.
@@ -99,6 +134,7 @@ class Program:
         clip_norm: largest norm of all gradients of a step together; None for any.
         confusions: results of `evaluate` that are cells of a confusion matrix, with the number of
             classes; samples are counted in them.
+        regrow: how patterns change; None if they stay.
         arena: elements of the arena, once planned.
     """
 
@@ -113,6 +149,7 @@ class Program:
     graphs: tuple[Graph, ...]
     clip_norm: float | None = None
     confusions: tuple[tuple[str, int], ...] = ()
+    regrow: Regrow | None = None
     arena: int = 0
 
     def graph(self, name: str) -> Graph:

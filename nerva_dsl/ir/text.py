@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from nerva_dsl.ir.operations import (
     Bernoulli,
     Concat,
+    DenseGradient,
     Group,
     Load,
     LogSoftmax,
@@ -22,7 +23,7 @@ from nerva_dsl.ir.operations import (
     Update,
     WeightGradient,
 )
-from nerva_dsl.ir.program import Graph, Program
+from nerva_dsl.ir.program import Graph, Program, Regrow
 from nerva_dsl.ir.types import Value
 from nerva_dsl.scalar.text import number_text, to_text
 
@@ -61,9 +62,26 @@ def _program(program: Program) -> Iterator[str]:
         yield f"clip {number_text(program.clip_norm)}"
     for name, classes in program.confusions:
         yield f"confusion {name} classes {classes}"
+    if program.regrow is not None:
+        yield from _regrow(program.regrow)
     for graph in program.graphs:
         yield ""
         yield from _graph(graph)
+
+
+def _regrow(regrow: Regrow) -> Iterator[str]:
+    yield (
+        f"regrow every {regrow.every} {regrow.unit} until {number_text(regrow.until)} "
+        f"prune {regrow.prune} {{ {to_text(regrow.amount)} }} grow {regrow.grow} {{"
+    )
+    for growing in regrow.weights:
+        distribution, first, second = growing.initial
+        average = f" average {growing.average}" if growing.average else ""
+        yield (
+            f"  {growing.weight} initial {distribution}"
+            f"({number_text(first)}, {number_text(second)}){average}"
+        )
+    yield "}"
 
 
 def _graph(graph: Graph) -> Iterator[str]:
@@ -90,10 +108,11 @@ def _operation(operation: Operation) -> Iterator[str]:
             yield from ("  " + line for line in _operation(part))
         yield "}" + origin
     else:
-        yield head + _body(operation) + origin
+        yield head + body_text(operation) + origin
 
 
-def _body(operation: Operation) -> str:
+def body_text(operation: Operation) -> str:
+    """What an operation that is no group computes, without its results and places."""
     match operation:
         case Load(array=array):
             return f"load({array})"
@@ -105,6 +124,8 @@ def _body(operation: Operation) -> str:
             return f"transposed_product({weight}, {dz})"
         case WeightGradient(weight=weight, dz=dz, x=x):
             return f"weight_gradient({weight}, {dz}, {x})"
+        case DenseGradient(weight=weight, dz=dz, x=x):
+            return f"dense_gradient({weight}, {dz}, {x})"
         case Reduce(kind=kind, axis=axis, x=x):
             return f"reduce {kind} {axis}({x})"
         case RowSquares(x=x):

@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from nerva_dsl.ir.operations import (
     Bernoulli,
     Concat,
+    DenseGradient,
     Group,
     Load,
     LogSoftmax,
@@ -24,7 +25,7 @@ from nerva_dsl.ir.operations import (
     Update,
     WeightGradient,
 )
-from nerva_dsl.ir.program import Graph, Program
+from nerva_dsl.ir.program import Graph, Program, Regrow
 from nerva_dsl.ir.types import Dim, Type, Value
 from nerva_dsl.scalar import variables
 
@@ -58,8 +59,23 @@ def _problems(program: Program) -> Iterator[str]:
             if unknown := set(variables(expression)) - known:
                 yield f"rule {rule.name} reads {sorted(unknown)} before they are assigned"
             known.add(target)
+    if program.regrow is not None:
+        yield from _regrow(program, program.regrow)
     for graph in program.graphs:
         yield from (f"graph {graph.name}: {text}" for text in _graph(program, graph))
+
+
+def _regrow(program: Program, regrow: Regrow) -> Iterator[str]:
+    """Every weight that grows is sparse, and `growth` has its gradient at all positions."""
+    sparse = {p.value.name for p in program.parameters if p.value.type.format == "csr"}
+    for growing in regrow.weights:
+        for name in filter(None, (growing.weight, growing.average)):
+            if name not in sparse:
+                yield f"regrow: {name} is no sparse parameter"
+    if "growth" in (graph.name for graph in program.graphs):
+        given = {name for name, _ in program.graph("growth").results}
+        for name in {growing.weight for growing in regrow.weights} - given:
+            yield f"regrow: growth does not give the gradient of {name}"
 
 
 def _graph(program: Program, graph: Graph) -> Iterator[str]:
@@ -123,6 +139,13 @@ def _types(operation: Operation) -> str:
                 _expect(dz, (w.type.shape[0], "B"))
                 or _expect(x, (w.type.shape[1], "B"))
                 or ("" if y.type == w.type else "the gradient's type is not the weight's")
+            )
+        case DenseGradient(results=(y,), weight=w, dz=dz, x=x):
+            return (
+                _expect(dz, (w.type.shape[0], "B"))
+                or _expect(x, (w.type.shape[1], "B"))
+                or _expect(y, w.type.shape)
+                or ("" if y.type.format == "dense" else "the gradient is not dense")
             )
         case RowSquares(results=(y,), x=x):
             return _expect(y, (x.type.shape[0], 1))

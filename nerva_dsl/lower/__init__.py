@@ -9,9 +9,8 @@ with dropout has a graph `masks`, which gives those of the next step.
 from __future__ import annotations
 
 from nerva_dsl import model as checked
-from nerva_dsl.errors import Diagnostic, DiagnosticError
 from nerva_dsl.ir.operations import Bernoulli
-from nerva_dsl.ir.program import Graph, Program
+from nerva_dsl.ir.program import Graph, Growing, Program, Regrow
 from nerva_dsl.lower.measures import accuracy, measure
 from nerva_dsl.lower.parameters import Parameters
 from nerva_dsl.lower.values import Builder
@@ -20,15 +19,7 @@ __all__ = ["lower", "measures_accuracy"]
 
 
 def lower(model: checked.CheckedModel) -> Program:
-    """The program of a checked model.
-
-    Raises:
-        DiagnosticError: the model regrows, which no compiled step does yet.
-    """
-    if model.regrow is not None:
-        message = "`regrow` is checked, but does not run in this version yet"
-        help_ = "without it the patterns stay as they are drawn"
-        raise DiagnosticError([Diagnostic("N0190", message, model.regrow.span, help=help_)])
+    """The program of a checked model."""
     parameters = Parameters(model)
     graphs = [_predict(parameters), _evaluate(parameters), *_step(parameters)]
     return Program(
@@ -48,6 +39,27 @@ def lower(model: checked.CheckedModel) -> Program:
             (metric.name, metric.value.width)
             for metric in model.metrics
             if metric.kind == "confusion_matrix"
+        ),
+        regrow=_regrow(parameters),
+    )
+
+
+def _regrow(parameters: Parameters) -> Regrow | None:
+    """How the patterns of the weights that are used change."""
+    regrow = parameters.model.regrow
+    if regrow is None:
+        return None
+    return Regrow(
+        every=regrow.every,
+        unit=regrow.unit,
+        prune=regrow.prune,
+        amount=regrow.fraction,
+        grow=regrow.grow,
+        until=regrow.until,
+        weights=tuple(
+            Growing(f"{layer}.weight", (start.distribution, start.first, start.second))
+            for layer, start in regrow.weights
+            if f"{layer}.weight" in parameters.by_name
         ),
     )
 

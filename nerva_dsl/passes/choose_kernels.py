@@ -116,6 +116,7 @@ _BY_DOMAIN = {
     Domain.SCALAR: ("scalar", "a few numbers: one thread sums them in their order"),
     Domain.ROWS: ("concat", "copies rows, which are contiguous"),
     Domain.VIEW: ("view", "its rows lie where they are read: nothing to do"),
+    Domain.POSITIONS: ("top_gradients", "streams the gradient and keeps the largest"),
     Domain.SQUARES: ("row_squares", "for the norm of all gradients"),
 }
 

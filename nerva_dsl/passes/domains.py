@@ -12,6 +12,7 @@ from enum import Enum
 from nerva_dsl.ir.operations import (
     Bernoulli,
     Concat,
+    DenseGradient,
     Load,
     Map,
     Operation,
@@ -39,6 +40,7 @@ class Domain(Enum):
     MASK = "the random numbers of a mask"
     ROWS = "rows that are copied"
     VIEW = "nothing: the rows lie where they are read"
+    POSITIONS = "all positions of a weight, slice by slice"
     SQUARES = "the rows of a weight's gradient"
 
 
@@ -56,6 +58,8 @@ def domain(operation: Operation, weights: Collection[str]) -> Domain:
             return Domain.PRODUCT
         case WeightGradient():
             return Domain.WEIGHTS
+        case DenseGradient():
+            return Domain.POSITIONS
         case Bernoulli():
             return Domain.MASK
         case Concat():

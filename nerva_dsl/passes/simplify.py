@@ -28,12 +28,15 @@ class Simplify:
     name: str = "simplify"
 
     def __call__(self, program: Program) -> Program:
-        """Simplify every graph and the optimizers' and schedule's expressions."""
+        """Simplify every graph and the expressions of optimizers and schedules."""
         rules = tuple(
             replace(rule, assignments=tuple((n, _simplified(e)) for n, e in rule.assignments))
             for rule in program.rules
         )
         program = replace(program, rules=rules, schedule=_simplified(program.schedule))
+        if program.regrow is not None:
+            amount = _simplified(program.regrow.amount)
+            program = replace(program, regrow=replace(program.regrow, amount=amount))
         return each_graph(program, _simplify_graph)
 
 

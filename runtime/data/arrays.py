@@ -52,6 +52,7 @@ class DataSet:
         t_test: as `t_train`.
         source: what finds the same data again from any folder.
         description: one line for people.
+        sample_shape: of a sample where it is an image; otherwise `(D,)`.
     """
 
     X_train: Array
@@ -60,6 +61,7 @@ class DataSet:
     t_test: Array | None
     source: str
     description: str
+    sample_shape: tuple[int, ...]
 
     def fingerprint(self) -> str:
         """A hash of every number, to tell whether a run continues on the data that it began on."""

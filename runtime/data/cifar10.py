@@ -21,6 +21,7 @@ from nerva_dsl.runtime.data.pickles import PickleError, load_byte_arrays
 
 __all__ = ["read_cifar10"]
 
+SHAPE = (3, 32, 32)
 FEATURES = 3 * 32 * 32
 CLASSES = 10
 BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
@@ -47,11 +48,13 @@ def read_cifar10(path: str) -> Arrays:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     batches = [_batch(name, files, path) for name in BATCHES]
-    images, labels = ([batch[part] for batch in batches[:-1]] for part in (0, 1))
+    images, labels = (np.concatenate([b[part] for b in batches[:-1]]) for part in (0, 1))
+    test_images, test_labels = batches[-1]
     return Arrays(
-        np.concatenate(images),
-        np.concatenate(labels),
-        *batches[-1],
+        images.reshape(-1, *SHAPE),
+        labels,
+        test_images.reshape(-1, *SHAPE),
+        test_labels,
         f"cifar10:{place.resolve()}",
         "cifar10",
     )

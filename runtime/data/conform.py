@@ -14,8 +14,8 @@ def inputs(X: Array, model: Mapping[str, Any], what: str) -> Array:
     """Inputs as the model reads them: `[n, D]`, contiguous, finite, of its element type."""
     X = _numbers(X, what)
     features = model["input"]["features"]
-    if X.ndim > 2 and X[0].size == features:
-        X = X.reshape(len(X), features)  # images: [n, rows, columns, …]
+    if X.ndim > 2:
+        X = X.reshape(len(X), -1)  # images: [n, rows, columns, …]
     if X.ndim != 2 or X.shape[1] != features:
         hint = "; is it transposed?" if X.ndim == 2 and X.shape[0] == features else ""
         raise DataError(

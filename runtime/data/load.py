@@ -37,7 +37,13 @@ def load_data(spec: str | None, model: Mapping[str, Any], seed: int) -> DataSet:
     X_test = inputs(arrays.X_test, model, f"{arrays.title}: the test inputs")
     t_test = targets(arrays.t_test, X_test, model, arrays.title, "test")
     return DataSet(
-        X, t, X_test, t_test, arrays.source, _describe(arrays.title, len(X), len(X_test), "")
+        X,
+        t,
+        X_test,
+        t_test,
+        arrays.source,
+        _describe(arrays.title, len(X), len(X_test), ""),
+        arrays.X_train.shape[1:],
     )
 
 
@@ -70,6 +76,7 @@ def _hold_out(X: Array, t: Array | None, seed: int, arrays: Arrays) -> DataSet:
         None if t is None else t[test],
         arrays.source,
         _describe(arrays.title, len(train), len(test), note),
+        arrays.X_train.shape[1:],
     )
 
 

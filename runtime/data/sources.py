@@ -73,7 +73,7 @@ def read_digits(_: str) -> Arrays:
     from sklearn.datasets import load_digits  # noqa: PLC0415 -- slow; only this source needs it
 
     X, t = load_digits(return_X_y=True)
-    return Arrays(X.astype(np.float32), t, None, None, "digits", "digits")
+    return Arrays(X.astype(np.float32).reshape(-1, 8, 8), t, None, None, "digits", "digits")
 
 
 def read_diabetes(_: str) -> Arrays:

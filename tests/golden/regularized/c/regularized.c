@@ -904,16 +904,16 @@ static inline void dots(const real *dz, const real *x, const int32_t *column, re
 }
 
 
-/* Philox-4x32-10 (Salmon et al., SC 2011): the four words of a block of the masks' random numbers. The
- * key is the seed; the counter says which block of which stream, and for which step. */
-static inline void philox(const Run *run, uint32_t purpose, uint32_t stream, uint64_t block,
-                          uint32_t *word)
+/* Philox-4x32-10 (Salmon et al., SC 2011): the four words of a block of random numbers. The key is the
+ * seed; the counter says which block of which stream, and in which round: of masks, the step. */
+static inline void philox(uint64_t seed, uint32_t purpose, uint32_t stream, uint64_t round,
+                          uint64_t block, uint32_t *word)
 {
-    uint32_t key0 = (uint32_t)run->seed, key1 = (uint32_t)(run->seed >> 32);
+    uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
     uint32_t a = (uint32_t)block, b = stream << 16 | (uint32_t)(block >> 32);
-    uint32_t c = (uint32_t)run->steps_done;
-    uint32_t d = purpose << 24 | (uint32_t)((uint64_t)run->steps_done >> 32);
-    for (int round = 0; round < 10; round++) {
+    uint32_t c = (uint32_t)round;
+    uint32_t d = purpose << 24 | (uint32_t)(round >> 32);
+    for (int i = 0; i < 10; i++) {
         const uint64_t first = 0xD2511F53u * (uint64_t)a, second = 0xCD9E8D57u * (uint64_t)c;
         a = (uint32_t)(second >> 32) ^ b ^ key0;
         c = (uint32_t)(first >> 32) ^ d ^ key1;
@@ -1238,7 +1238,8 @@ KERNEL activations_mask(real *restrict mask, int64_t rows, uint32_t below, real 
         #pragma omp simd
         for (int column = 0; column < STRIDE; column++) {
             uint32_t word[4];
-            philox(run, PURPOSE, stream, ((uint64_t)first_row / 4 << 16) + (uint32_t)column, word);
+            philox(run->seed, PURPOSE, stream, (uint64_t)run->steps_done,
+                   ((uint64_t)first_row / 4 << 16) + (uint32_t)column, word);
             const real here = column < count ? kept : 0;
             to0[column] = word[0] < below ? here : 0;
             to1[column] = word[1] < below ? here : 0;

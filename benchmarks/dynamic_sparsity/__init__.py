@@ -1,0 +1,1 @@
+"""Static and dynamic sparse training on Fashion-MNIST, beside masked PyTorch."""
