@@ -132,6 +132,9 @@ class _Reader:
         """
         lines: list[Piece] = []
         while (token := self._skip_ends()) is not None and token.span.column > 1:
+            if token.type == "RBRACE":  # it closes what was never opened
+                self._at += 1
+                break
             lines.append(self._piece(start))
         return tuple(lines)
 

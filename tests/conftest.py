@@ -2,7 +2,8 @@
 
 `--refresh` rewrites expected texts; read the difference before committing it. `--programs N` checks
 N generated programs instead of the default, `--programs FIRST:LAST` those of some seeds. `--kills`
-repeats the test in which a compile is killed.
+repeats the test in which a compile is killed. `--fuzz N` checks N random strings instead of the
+default.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=_seeds("40"),
         metavar="N",
         help="how many programs to generate, or FIRST:LAST, the seeds of some (LAST excluded)",
+    )
+    parser.addoption(
+        "--fuzz",
+        type=int,
+        default=1500,
+        metavar="N",
+        help="how many random strings to check; from 10000 on, all mutations of models too",
     )
     parser.addoption(
         "--kills", type=int, default=2, help="how many times to kill one of eight compiles"
