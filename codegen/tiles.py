@@ -20,8 +20,9 @@ _SHARE = 0.9
 # or from beyond, coming to a non-zero, and to a row (its loop ends with a misprediction).
 _NEAR, _FAR, _NON_ZERO, _ROW = 0.6, 1.4, 0.5, 10.0
 
-# Vectors whose sums a tile of a sparse product may hold, by vector width: the registers but three.
-_SPARSE_SUMS = {64: 28, 32: 13, 16: 13}
+# Vectors of a tile of a sparse product: with so many sums there are enough independent chains to
+# hide the latency of a multiply-add, and registers to spare for what is loaded.
+_SPARSE_SUMS = 8
 
 # Vectors that a tile of a dense product may hold for its sums, and the rows that share them.
 _DENSE_SUMS = {64: 24, 32: 12, 16: 12}
