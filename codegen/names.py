@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from nerva_dsl.naming import fresh_name
+
 # Keywords of C11, and names of the standard library and of our own file that a function of a model
 # may see.
 _KEYWORDS = """
@@ -42,10 +44,7 @@ class Names:
 
     def fresh(self, name: str) -> str:
         """An identifier that was not given before: `name`, or `name_2`, `name_3`, …."""
-        base = word(name)
-        unique, count = base, 2
-        while unique in self._taken:
-            unique, count = f"{base}_{count}", count + 1
+        unique = fresh_name(word(name), self._taken, "_")
         self._taken.add(unique)
         return unique
 

@@ -34,6 +34,7 @@ from nerva_dsl.ir.operations import (
 )
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Dim, Place, Type, Value
+from nerva_dsl.naming import fresh_name
 from nerva_dsl.scalar import Expr, Number, Var, apply
 from nerva_dsl.scalar.derivative import derivative
 from nerva_dsl.scalar.simplify import simplify
@@ -296,8 +297,6 @@ class _Backward:
     def fresh(self, like: Value, kind: Type) -> Value:
         """A value of a type, named as the gradient of another."""
         base = like.name if like.name.endswith(".grad") else f"{like.name}.grad"
-        name, number = base, 2
-        while name in self._names:
-            name, number = f"{base}.{number}", number + 1
+        name = fresh_name(base, self._names)
         self._names.add(name)
         return Value(name, kind)

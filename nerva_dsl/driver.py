@@ -134,20 +134,12 @@ def programs(
     yield from ir_stages(model, backend=backend, vector_bytes=width, mkl=_has_mkl(backend))
 
 
-def stages(
-    path: str | PathLike[str],
-    overrides: Mapping[str, object] | None = None,
-    *,
-    backend: str = "auto",
-    target: str = "native",
-) -> Iterator[tuple[str, str]]:
-    """The text of the IR after each of its stages, with the stage's name."""
+def program_text(program: Program) -> str:
+    """The text of the IR, however deep its expressions are."""
     from nerva_dsl.ir.text import print_program
 
-    for name, program in programs(path, overrides, backend=backend, target=target):
-        with deep_recursion():
-            text = print_program(program)
-        yield name, text
+    with deep_recursion():
+        return print_program(program)
 
 
 def explain(

@@ -15,6 +15,7 @@ from nerva_dsl.ir.operations import DenseGradient, Operation, Update, WeightGrad
 from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Graph, Growing, Parameter, Program, Regrow, Rule
 from nerva_dsl.ir.types import Type, Value
+from nerva_dsl.naming import fresh_name
 from nerva_dsl.scalar import Number, Var, apply
 
 MOMENTUM = 0.9
@@ -107,10 +108,7 @@ def _gradients(program: Program, operations: tuple[Operation, ...]) -> Mapping[s
 
 def _average(weight: Parameter, taken: set[str], rule: str) -> Parameter:
     """The average at as many empty positions as the weight has non-zeros, or at all."""
-    name = base = f"{weight.value.name}.average"
-    number = 2
-    while name in taken:
-        name, number = f"{base}_{number}", number + 1
+    name = fresh_name(f"{weight.value.name}.average", taken, "_")
     kind = weight.value.type
     empty = kind.rows * kind.columns - weight.nnz
     return Parameter(Value(name, kind), min(weight.nnz, empty), rule, ("uniform", 0.0, 0.0))
@@ -119,9 +117,7 @@ def _average(weight: Parameter, taken: set[str], rule: str) -> Parameter:
 def _average_rule(program: Program) -> Rule:
     """`w = MOMENTUM w + (1 - MOMENTUM) g`, under a name of its own."""
     taken = {rule.name for rule in program.rules}
-    name, number = "average", 2
-    while name in taken:
-        name, number = f"average_{number}", number + 1
+    name = fresh_name("average", taken, "_")
     old = apply("mul", Number(MOMENTUM), Var("w"))
     new = apply("mul", Number(1 - MOMENTUM), Var("g"))
     return Rule(name, (), (("w", apply("add", old, new)),))

@@ -44,6 +44,13 @@ def sparse(rng, outputs, inputs, density):
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse")  # PyTorch calls its CSR tensors beta
 
 
+@pytest.fixture(autouse=True)
+def subnormals():
+    """Contenders flush subnormal numbers on the thread that runs them; other tests need them."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture
 def network():
     rng = np.random.default_rng(0)

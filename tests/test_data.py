@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from refusals import refused
 
-from nerva_dsl.runtime.data import DataError, load_data
+from nerva_dsl.runtime.data import load_data
 
 
 def spec(features=4, element="float32", kind="class", size=3, precision="float32"):
@@ -29,14 +30,6 @@ def archive(tmp_path):
         return str(path)
 
     return write
-
-
-def refused(text, model, *expected):
-    with pytest.raises(DataError) as caught:
-        load_data(text, model, 1)
-    for part in expected:
-        assert part in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 def test_digits_are_the_default_with_a_held_out_fifth():

@@ -11,8 +11,9 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from refusals import refused
 
-from nerva_dsl.runtime.data import DataError, load_data
+from nerva_dsl.runtime.data import load_data
 from nerva_dsl.runtime.data.idx import read_idx_file
 from nerva_dsl.runtime.data.pickles import PickleError, load_byte_arrays
 
@@ -25,14 +26,6 @@ def spec(features, element="uint8", size=10):
         "target": {"name": "t", "kind": "class", "size": size},
         "precision": "float32",
     }
-
-
-def refused(text, model, *expected):
-    with pytest.raises(DataError) as caught:
-        load_data(text, model, 1)
-    for part in expected:
-        assert part in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 # --- IDX ---------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ def ir(*arguments, status=0):
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_difference_between_two_stages(models, order):
     file = models / "digits.nerva"
-    texts = {name: text.splitlines() for name, text in driver.stages(file)}
+    texts = {name: driver.program_text(p).splitlines() for name, p in driver.programs(file)}
     names = ["differentiate", "drop-dead"][::order]
     lines = ir(file, "--diff", *names).stdout.splitlines()
     assert lines[:2] == [f"--- {names[0]}", f"+++ {names[1]}"]

@@ -19,6 +19,7 @@ from nerva_dsl.ir.parse import parse_program
 from nerva_dsl.ir.text import print_program
 from nerva_dsl.lower import lower
 from nerva_dsl.scalar.evaluate import evaluate
+from oracle import dense
 
 EPOCHS = 12
 
@@ -192,7 +193,3 @@ train {{ batch = 2; learning_rate = {"falling()" if "/" in text else text} }}
         net.train_epoch(X, t)
     for name, value in net.parameters().items():
         assert np.array_equal(dense(value), dense(before[name]))
-
-
-def dense(value):
-    return value.toarray() if hasattr(value, "toarray") else value

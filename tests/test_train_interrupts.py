@@ -194,7 +194,12 @@ def test_two_processes_do_not_train_one_run(long):
         for line in process.stdout:
             if line.startswith("epoch 1/6"):
                 break
-        done = command("train", "--resume", "run", cwd=long, status=1)
+        # It must not have finished before the other has begun.
+        process.send_signal(signal.SIGSTOP)
+        try:
+            done = command("train", "--resume", "run", cwd=long, status=1)
+        finally:
+            process.send_signal(signal.SIGCONT)
         assert "is being trained by another process" in done.stderr
         process.terminate()
         process.stdout.read()

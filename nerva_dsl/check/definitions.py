@@ -10,8 +10,6 @@ from nerva_dsl.check.bodies import (
     BUILT_IN,
     BodyEvaluator,
     ConstantEvaluator,
-    ScheduleEvaluator,
-    counted,
     number_of,
 )
 from nerva_dsl.check.environment import (
@@ -27,6 +25,7 @@ from nerva_dsl.check.layer_definitions import check_layer
 from nerva_dsl.check.losses import check_loss_body
 from nerva_dsl.check.optimizers import check_optimizer
 from nerva_dsl.check.report import Report
+from nerva_dsl.check.schedules import ScheduleEvaluator, counted
 from nerva_dsl.check.stated import with_derivative
 from nerva_dsl.check.terms import Scalar, Term, Unknown, describe, is_number
 from nerva_dsl.errors import Note

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from nerva_dsl import syntax
 from nerva_dsl.check.bodies import (
     ConstantEvaluator,
-    ScheduleEvaluator,
     as_options,
     number_of,
     positional,
@@ -17,6 +16,7 @@ from nerva_dsl.check.environment import BodyDefinition, Scope
 from nerva_dsl.check.expressions import PRIMITIVES
 from nerva_dsl.check.report import Report, listing, suggest
 from nerva_dsl.check.rules import choose_rule, default_rule
+from nerva_dsl.check.schedules import ScheduleEvaluator
 from nerva_dsl.check.terms import UNKNOWN, Scalar, Term, Unknown, describe, is_number
 from nerva_dsl.check.uses import constant_options, unknown_definition
 from nerva_dsl.check.values import SETTINGS

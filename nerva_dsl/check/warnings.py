@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from nerva_dsl import model, syntax
-from nerva_dsl.check.bodies import ConstantEvaluator, bind_definition, counted
+from nerva_dsl.check.bodies import ConstantEvaluator, bind_definition
 from nerva_dsl.check.constants import show
 from nerva_dsl.check.densities import rounded_up
 from nerva_dsl.check.environment import BodyDefinition, Scope
 from nerva_dsl.check.report import Report
+from nerva_dsl.check.schedules import counted
 from nerva_dsl.check.settings import Training
 from nerva_dsl.check.terms import Symbol, is_number
 from nerva_dsl.check.unused import unused

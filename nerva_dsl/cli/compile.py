@@ -47,8 +47,8 @@ def compile_to(
     print_warnings(file, overrides)
     files: dict[str, Path | str] = {}
     if "ir" in emit:
-        *_, (_, text) = driver.stages(file, overrides, backend=backend, target=target)
-        files[f"{file.stem}.ir"] = text
+        *_, (_, program) = driver.programs(file, overrides, backend=backend, target=target)
+        files[f"{file.stem}.ir"] = driver.program_text(program)
     if "module" in emit:
         entry = driver.compile_model(file, overrides, backend=backend, target=target)
         files |= {path.name: path for path in _module_files(entry) if _wanted(path, emit)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,14 +33,9 @@ def print_stage(
     Raises:
         UsageError: there is no such stage; the message lists them.
     """
-    from nerva_dsl.ir.dot import print_dot
-    from nerva_dsl.ir.text import print_program
-
     stages = driver.programs(file, overrides, backend=backend, target=target)
-    program = _after({"--after": after}, stages)["--after"]
-    with deep_recursion():
-        text = print_dot(program) if as_dot else print_program(program)
-    print(text.rstrip("\n"))
+    (program,) = _after("--after", (after,), stages)
+    print((_drawing(program) if as_dot else driver.program_text(program)).rstrip("\n"))
 
 
 def print_difference(
@@ -56,30 +51,34 @@ def print_difference(
     Raises:
         UsageError: there is no such stage; the message lists them.
     """
-    from nerva_dsl.ir.text import print_program
-
     stages = driver.programs(file, overrides, backend=backend, target=target)
-    found = _after({"--diff": names[0], "--diff ": names[1]}, stages)
-    with deep_recursion():
-        old, new = (print_program(program).splitlines() for program in found.values())
+    texts = (driver.program_text(program) for program in _after("--diff", names, stages))
+    old, new = (text.splitlines() for text in texts)
     for line in difflib.unified_diff(old, new, *names, lineterm=""):
         print(_coloured(line) if sys.stdout.isatty() else line)
 
 
 def _after(
-    wanted: Mapping[str, str | None], stages: Iterator[tuple[str, Program]]
-) -> dict[str, Program]:
+    option: str, wanted: Sequence[str | None], stages: Iterator[tuple[str, Program]]
+) -> list[Program]:
     """The program after each stage that an option names; None names the last."""
     programs: dict[str | None, Program] = {}
     for name, program in stages:
         programs[name] = programs[None] = program
-        if None not in wanted.values() and set(wanted.values()) <= set(programs):
+        if None not in wanted and set(wanted) <= set(programs):
             break
-    for option, stage in wanted.items():
+    for stage in wanted:
         if stage not in programs:
             listed = ", ".join(name for name in programs if name is not None)
-            raise UsageError(f"{option.strip()} {stage}: the stages are {listed}")
-    return {option: programs[name] for option, name in wanted.items()}
+            raise UsageError(f"{option} {stage}: the stages are {listed}")
+    return [programs[stage] for stage in wanted]
+
+
+def _drawing(program: Program) -> str:
+    from nerva_dsl.ir.dot import print_dot
+
+    with deep_recursion():
+        return print_dot(program)
 
 
 def _coloured(line: str) -> str:

@@ -8,6 +8,7 @@ from nerva_dsl.ir.operations import Bernoulli, Load, Map, Operation, Reduce, Upd
 from nerva_dsl.ir.program import Graph
 from nerva_dsl.ir.types import Dim, Place, Type, Value
 from nerva_dsl.lower.parameters import Parameters
+from nerva_dsl.naming import fresh_name
 from nerva_dsl.scalar import Expr
 from nerva_dsl.source import Span
 
@@ -110,9 +111,7 @@ class Emitter:
 
     def fresh(self, name: str, shape: int | tuple[Dim, Dim]) -> Value:
         """A value of a name of its own; a number of rows stands for `[rows, B]`."""
-        unique, number = name, 2
-        while unique in self._names:
-            unique, number = f"{name}.{number}", number + 1
+        unique = fresh_name(name, self._names)
         self._names.add(unique)
         shape = (shape, "B") if isinstance(shape, int) else shape
         return Value(unique, Type(self.parameters.model.precision, shape))

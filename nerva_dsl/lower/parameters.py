@@ -7,6 +7,7 @@ from typing import Literal
 from nerva_dsl import model as checked
 from nerva_dsl.ir.program import Constant, Parameter, Rule
 from nerva_dsl.ir.types import Element, Type, Value
+from nerva_dsl.naming import fresh_name
 from nerva_dsl.scalar import Expr, Number, Var, apply, substitute, variables
 
 
@@ -76,9 +77,7 @@ class Parameters:
         )
         name, assignments = chosen.label, chosen.assignments
         if decay:
-            name, number = f"{chosen.label}_with_decay", 2
-            while name in self._labels:
-                name, number = f"{chosen.label}_with_decay_{number}", number + 1
+            name = fresh_name(f"{chosen.label}_with_decay", self._labels, "_")
             assignments = _decayed(assignments, decay)
         self.rules[name] = Rule(name, chosen.states, assignments)
         return name
@@ -110,9 +109,7 @@ def _decayed(
 ) -> tuple[tuple[str, Expr], ...]:
     """An optimizer's assignments with `decay * w` added to the gradient: PyTorch's SGD."""
     taken = {name for target, value in assignments for name in (target, *variables(value))}
-    name, number = "decayed", 2
-    while name in taken:
-        name, number = f"decayed_{number}", number + 1
+    name = fresh_name("decayed", taken, "_")
     gradient = apply("add", Var("g"), apply("mul", Number(decay), Var("w")))
     rest = tuple((to, substitute(value, {"g": Var(name)})) for to, value in assignments)
     return ((name, gradient), *rest)
