@@ -70,7 +70,7 @@ _WEIGHT_NAMES = frozenset(
         "end",
         "gradient",
         "i",
-        "slice",
+        "strip",
         "width",
     ]
 )

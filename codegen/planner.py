@@ -25,7 +25,7 @@ from nerva_dsl.codegen.rates import reads_rates, with_rates
 from nerva_dsl.codegen.regrowing import regrow_plan
 from nerva_dsl.codegen.schedules import schedule_code
 from nerva_dsl.codegen.shuffles import shuffles
-from nerva_dsl.codegen.tiles import JAM, Cutter
+from nerva_dsl.codegen.tiles import JAM, SUM_REGISTERS, Cutter
 from nerva_dsl.codegen.updates import update_function
 from nerva_dsl.codegen.vector_math import functions
 from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct
@@ -146,7 +146,7 @@ def make_plan(
         schedule_reads_step="step" in variables(program.schedule),
         products=products,
         rates=tuple((name, c_expression(part, "float64")) for name, part in rates.items()),
-        regrow=regrow_plan(program, constants, "".join(amount), _SUM_REGISTERS[vector_bytes]),
+        regrow=regrow_plan(program, constants, "".join(amount), SUM_REGISTERS[vector_bytes]),
         watches=_watches(program),
         output_offset=next(b.offset for b in predict.buffers if b.value == output),
         outputs=output.type.rows,

@@ -24,8 +24,9 @@ _NEAR, _FAR, _NON_ZERO, _ROW = 0.6, 1.4, 0.5, 10.0
 # hide the latency of a multiply-add, and registers to spare for what is loaded.
 _SPARSE_SUMS = 8
 
-# Vectors that a tile of a dense product may hold for its sums, and the rows that share them.
-_DENSE_SUMS = {64: 24, 32: 12, 16: 12}
+# Vector registers that may hold sums, by the width of a vector in bytes, and the rows of a dense
+# product that share them.
+SUM_REGISTERS = {64: 24, 32: 12, 16: 12}
 JAM = 4
 
 
@@ -69,7 +70,7 @@ class Cutter:
 
     def dense(self) -> tuple[Piece, ...]:
         """The tiles of a product with a dense weight."""
-        most = _DENSE_SUMS[self.vector_bytes] // JAM
+        most = SUM_REGISTERS[self.vector_bytes] // JAM
         return cut(self.tiling.vectors, -(-self.tiling.vectors // most))
 
     def panel(self, nnz: int, rows: int, columns: int, block: int) -> int:
