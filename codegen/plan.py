@@ -8,6 +8,7 @@ group, and its name in the pass that chooses kernels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nerva_dsl.codegen.schedules import ProductFunction
@@ -109,12 +110,14 @@ class Piece:
         start: the vector at which it begins.
         vectors: in a tile.
         count: how many such tiles follow each other.
+        parts: the tiles that each is cut into in turn.
     """
 
     first: int
     start: int
     vectors: int
     count: int
+    parts: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,7 @@ class Kernel:
         epilogue: what follows for each number; None for kernels of another shape.
         lines: once a weight, at `q`, or, of a scalar kernel, all that it does.
         moves: once a weight too, but not to contiguous places.
+        touched: members of the weight that the lines read and write at `q`.
         row_lines: of a featurewise kernel: declarations once a feature.
         sweeps: of a featurewise kernel; empty for others.
         loops: of a samplewise kernel; empty for others.
@@ -147,6 +151,7 @@ class Kernel:
     epilogue: Epilogue | None = None
     lines: tuple[str, ...] = ()
     moves: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
     row_lines: tuple[str, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     loops: tuple[Loop, ...] = ()
@@ -349,7 +354,7 @@ class Plan:
         vector_bytes: width of a vector.
         sparse_tiles: widths of the tiles of sparse products, in vectors.
         dense_tiles: widths of those of dense products.
-        jam: rows of a dense product that are computed together.
+        cuts: sizes of blocks, strips and stripes, by their names in C.
         arena: numbers in the arena.
         state_arrays: most optimizer state arrays beside a parameter.
         arrays: the parameters.
@@ -381,7 +386,7 @@ class Plan:
     vector_bytes: int
     sparse_tiles: tuple[int, ...]
     dense_tiles: tuple[int, ...]
-    jam: int
+    cuts: Mapping[str, int]
     arena: int
     state_arrays: int
     arrays: tuple[Array, ...]

@@ -8,7 +8,8 @@ from itertools import accumulate
 
 from nerva_dsl.codegen.bodies import Memory
 from nerva_dsl.codegen.c_expression import c_expression, helpers, number, vectorized
-from nerva_dsl.codegen.kernels import Context, make_kernel
+from nerva_dsl.codegen.kernels import make_kernel
+from nerva_dsl.codegen.making import Context
 from nerva_dsl.codegen.names import Names
 from nerva_dsl.codegen.plan import (
     Array,
@@ -25,35 +26,45 @@ from nerva_dsl.codegen.rates import reads_rates, with_rates
 from nerva_dsl.codegen.regrowing import regrow_plan
 from nerva_dsl.codegen.schedules import schedule_code
 from nerva_dsl.codegen.shuffles import shuffles
-from nerva_dsl.codegen.tiles import JAM, SUM_REGISTERS, Cutter
+from nerva_dsl.codegen.tiles import (
+    ACROSS,
+    DEPTH,
+    GRADIENT_VECTORS,
+    GROUP,
+    JAM,
+    SAMPLES,
+    STRIP,
+    SUM_REGISTERS,
+    Cutter,
+)
 from nerva_dsl.codegen.updates import update_function
 from nerva_dsl.codegen.vector_math import functions
+from nerva_dsl.costs import Costs
 from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct
 from nerva_dsl.ir.patterns import each_operation, patterns
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Place
 from nerva_dsl.ir.verify import lifetimes
-from nerva_dsl.passes.layout import tiling
+from nerva_dsl.machine import Machine
+from nerva_dsl.passes.layout import number_bytes, tiling
 from nerva_dsl.scalar import Expr, variables
 
 
 def make_plan(
     program: Program,
     *,
-    vector_bytes: int,
-    cache_bytes: int,
+    machine: Machine,
     source_lines: Mapping[Place, str],
 ) -> Plan:
     """The plan of a program that has been through all passes.
 
     Args:
         program: scheduled, with buffers.
-        vector_bytes: width of the target's vectors.
-        cache_bytes: size of a core's second cache.
+        machine: that runs it.
         source_lines: the line of the source that stands at a place, for comments.
     """
     rates, program = with_rates(program)
-    cut = tiling(program.batch, program.precision, vector_bytes)
+    cut = tiling(program.batch, program.precision, machine.vector_bytes)
     names = Names()
     updates = {rule.name: names.fresh(f"update_{rule.name}") for rule in program.rules}
     columns = {c.value.name: names.fresh(c.value.name) for c in program.constants}
@@ -63,7 +74,7 @@ def make_plan(
         c.value.name: (columns[c.value.name], c.value.type.rows // len(c.numbers))
         for c in program.constants
     }
-    cutter = Cutter(cut, vector_bytes, cache_bytes)
+    cutter = Cutter(Costs(cut, machine, number_bytes(program.precision)))
     library = _Library(source_lines, names)
     growing_weights = program.regrow.weights if program.regrow is not None else ()
     entries = []
@@ -116,10 +127,19 @@ def make_plan(
                 if kernel.input is not None and kernel.input.features >= cut.lanes
             )
         ),
-        vector_bytes=vector_bytes,
-        sparse_tiles=_tile_widths(kernels, "spmm"),
-        dense_tiles=_tile_widths(kernels, "gemm"),
-        jam=JAM,
+        vector_bytes=machine.vector_bytes,
+        sparse_tiles=_tile_widths(kernels, dense=False),
+        dense_tiles=_tile_widths(kernels, dense=True),
+        cuts={
+            "jam": JAM,
+            "strip": STRIP,
+            "depth": DEPTH,
+            "stripe": GRADIENT_VECTORS,
+            "group": GROUP,
+            "columns": cutter.gradient_columns(),
+            "across": ACROSS,
+            "samples": min(cut.width, SAMPLES),
+        },
         arena=program.arena,
         state_arrays=max((len(rule.states) for rule in program.rules), default=0),
         arrays=arrays,
@@ -146,7 +166,9 @@ def make_plan(
         schedule_reads_step="step" in variables(program.schedule),
         products=products,
         rates=tuple((name, c_expression(part, "float64")) for name, part in rates.items()),
-        regrow=regrow_plan(program, constants, "".join(amount), SUM_REGISTERS[vector_bytes]),
+        regrow=regrow_plan(
+            program, constants, "".join(amount), SUM_REGISTERS[machine.vector_bytes]
+        ),
         watches=_watches(program),
         output_offset=next(b.offset for b in predict.buffers if b.value == output),
         outputs=output.type.rows,
@@ -198,10 +220,14 @@ class _Library:
         return [names.fresh(_base_name(kernel)) for kernel in self._kernels]
 
 
-def _tile_widths(kernels: Iterable[Kernel], family: str) -> tuple[int, ...]:
-    """The widths of the tiles of a family's products, each once."""
-    pieces = (p for k in kernels if k.template.startswith(family) for p in k.pieces)
-    return tuple(sorted({piece.vectors for piece in pieces}))
+def _tile_widths(kernels: Iterable[Kernel], *, dense: bool) -> tuple[int, ...]:
+    """The widths of the tiles of products by blocks, or of the others, each once."""
+    pieces = [piece for kernel in kernels for piece in kernel.pieces]
+    if dense:
+        tiles = [part for piece in pieces for part in piece.parts]
+    else:
+        tiles = [piece for piece in pieces if not piece.parts]
+    return tuple(sorted({tile.vectors for tile in tiles}))
 
 
 def _base_name(kernel: Kernel) -> str:

@@ -13,6 +13,7 @@ from nerva_dsl.codegen.planner import make_plan
 from nerva_dsl.codegen.spec import make_spec, uses_mkl
 from nerva_dsl.ir.program import Program
 from nerva_dsl.ir.types import Place
+from nerva_dsl.machine import Machine
 from nerva_dsl.model import CheckedModel
 from nerva_dsl.rewiring import GROWERS, PRUNERS
 from nerva_dsl.scalar import MAX_FACTORS
@@ -23,7 +24,10 @@ _NEEDS = {
     "spmm_transposed": {"share"},
     "gather": {"turn"},
     "sddmm": {"dot", "dots", "share", "shuffle"},
-    "gemm_gradient": {"dots", "shuffle"},
+    "sddmm_blocked": {"stripes", "seek", "shuffle"},
+    "gemm_gradient": {"stripes", "shuffle"},
+    "spmm_blocked": {"unpack"},
+    "spmm_transposed_blocked": {"unpack"},
     "activations_mask": {"philox"},
     "weights_mask": {"philox", "rows"},
     "weightwise": {"rows"},
@@ -43,8 +47,7 @@ def generate(
     *,
     backend: str,
     target: str,
-    vector_bytes: int,
-    cache_bytes: int,
+    machine: Machine,
 ) -> Generated:
     """The texts of a compiled model.
 
@@ -53,16 +56,16 @@ def generate(
         program: its program after all passes.
         backend: as chosen, recorded in `SPEC`.
         target: instruction set as chosen, recorded in `SPEC`.
-        vector_bytes: width of the target's vectors.
-        cache_bytes: size of a core's second cache there.
+        machine: that runs it.
     """
     plan = make_plan(
         program,
-        vector_bytes=vector_bytes,
-        cache_bytes=cache_bytes,
+        machine=machine,
         source_lines=_source_lines(model, program),
     )
-    spec = make_spec(model, program, backend=backend, target=target, vector_bytes=vector_bytes)
+    spec = make_spec(
+        model, program, backend=backend, target=target, vector_bytes=machine.vector_bytes
+    )
     patterns = {
         f"{layer.name}.weight": (layer.pattern.row_start, layer.pattern.column)
         for layer in model.layers

@@ -8,26 +8,42 @@ on how the samples are cut.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nerva_dsl.codegen.plan import Piece
-from nerva_dsl.passes.layout import LINE_BYTES, Tiling
-
-# Of a core's second cache what one tile of all rows may take; the weights pass through the rest.
-_SHARE = 0.9
-
-# Costs in nanoseconds, of which only the ratios matter: reading a cache line from the second cache
-# or from beyond, coming to a non-zero, and to a row (its loop ends with a misprediction).
-_NEAR, _FAR, _NON_ZERO, _ROW = 0.6, 1.4, 0.5, 10.0
-
-# Vectors of a tile of a sparse product: with so many sums there are enough independent chains to
-# hide the latency of a multiply-add, and registers to spare for what is loaded.
-_SPARSE_SUMS = 8
+from nerva_dsl.costs import Costs
+from nerva_dsl.passes.layout import Tiling
 
 # Vector registers that may hold sums, by the width of a vector in bytes, and the rows of a dense
 # product that share them.
 SUM_REGISTERS = {64: 24, 32: 12, 16: 12}
 JAM = 4
+
+STRIP = 64
+"""Most rows of a product that one thread goes through together."""
+
+DEPTH = 256
+"""Rows of the operand that a product by blocks goes through together: a tile of them, and what the
+strip has of the weight there, stay in the nearest caches."""
+
+GRADIENT_VECTORS = 2
+"""Vectors in a stripe of rows whose gradients are computed together."""
+
+GROUP = 4
+"""Stripes that go through the columns together."""
+
+ACROSS = 96
+"""Columns that a stripe goes through together: whole vectors, and whole groups of those whose sums
+are in registers, for every width of a vector."""
+
+SAMPLES = 512
+"""Most samples of which a stripe of rows is kept, turned."""
+
+# Vectors in a span of samples, for which a strip of rows has sums.
+_SPAN = 16
+
+# Pieces of work that a kernel has at least, if it can: a thread gets a fair share of them.
+_UNITS = 16
 
 
 @dataclass(frozen=True)
@@ -35,19 +51,15 @@ class Cutter:
     """Cuts the rows of activations for the products.
 
     Attributes:
-        tiling: how a row lies in memory.
-        vector_bytes: width of a vector.
-        cache_bytes: size of a core's second cache.
+        costs: that decide.
     """
 
-    tiling: Tiling
-    vector_bytes: int
-    cache_bytes: int
+    costs: Costs
 
     @property
-    def room(self) -> int:
-        """Bytes of activations that may stay in the cache."""
-        return int(_SHARE * self.cache_bytes)
+    def tiling(self) -> Tiling:
+        """How a row lies in memory."""
+        return self.costs.tiling
 
     def sparse(self, rows: int, nnz: int, operands: int) -> tuple[Piece, ...]:
         """The tiles of a product with a sparse weight.
@@ -57,21 +69,45 @@ class Cutter:
             nnz: of the weight.
             operands: rows that the non-zeros read.
         """
-        vectors = self.tiling.vectors
-        fewest = -(-vectors // _SPARSE_SUMS)
+        return cut(self.tiling.vectors, self.costs.sparse_tiles(rows, nnz, operands))
 
-        def cost(tiles: int) -> float:
-            lines = self._lines(-(-vectors // tiles))
-            near = lines * LINE_BYTES * operands <= self.room
-            non_zero = _NON_ZERO + lines * (_NEAR if near else _FAR)
-            return tiles * (nnz * non_zero + rows * _ROW)
+    def dense(self, rows: int) -> tuple[Piece, ...]:
+        """The tiles of a product by blocks, in spans of samples that a strip of rows goes through.
 
-        return cut(vectors, min(range(fewest, vectors + 1), key=cost))
+        A small weight is read once more for each tile, which gives the threads more to share.
 
-    def dense(self) -> tuple[Piece, ...]:
-        """The tiles of a product with a dense weight."""
-        most = SUM_REGISTERS[self.vector_bytes] // JAM
-        return cut(self.tiling.vectors, -(-self.tiling.vectors // most))
+        Args:
+            rows: of the result.
+        """
+        most = SUM_REGISTERS[self.costs.machine.vector_bytes] // JAM
+        wide = most if rows <= STRIP else _SPAN
+        return tuple(
+            replace(span, parts=cut(span.vectors, -(-span.vectors // most)))
+            for span in cut(self.tiling.vectors, -(-self.tiling.vectors // wide))
+        )
+
+    def height(self, rows: int) -> int:
+        """Rows of a strip of a product by blocks: whole groups of `JAM`.
+
+        Args:
+            rows: of the result.
+        """
+        return min(STRIP, -(-rows // (_UNITS * JAM)) * JAM)
+
+    def wide(self, rows: int, columns: int) -> int:
+        """How many columns of a gradient by stripes a thread goes through at a time.
+
+        Args:
+            rows: of the weight.
+            columns: of the weight.
+        """
+        groups = -(-rows // (GROUP * GRADIENT_VECTORS * self.tiling.lanes))
+        parts = -(-_UNITS // groups)
+        return -(-columns // (parts * ACROSS)) * ACROSS
+
+    def gradient_columns(self) -> int:
+        """Columns of a gradient by stripes whose sums are in registers together."""
+        return SUM_REGISTERS[self.costs.machine.vector_bytes] // GRADIENT_VECTORS
 
     def panel(self, nnz: int, rows: int, columns: int, block: int) -> int:
         """How many columns a weight gradient goes through at once.
@@ -85,14 +121,10 @@ class Cutter:
             columns: of the weight.
             block: non-zeros that are computed together.
         """
-        line = self._lines(self.tiling.vectors) * LINE_BYTES
-        panel = max(1, self.room // 2 // line)
+        line = self.costs.row_bytes
+        panel = max(1, self.costs.room // 2 // line)
         in_panel = nnz / max(rows, 1) * panel / columns
-        return panel if columns * line > self.room and in_panel >= 2 * block else columns
-
-    def _lines(self, vectors: int) -> int:
-        """Cache lines of some vectors of a row."""
-        return -(-vectors * self.vector_bytes // LINE_BYTES)
+        return panel if columns * line > self.costs.room and in_panel >= 2 * block else columns
 
 
 def cut(vectors: int, tiles: int) -> tuple[Piece, ...]:

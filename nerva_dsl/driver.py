@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nerva_dsl.codegen.generated import Generated
     from nerva_dsl.explain import Explanation
     from nerva_dsl.ir.program import Program
+    from nerva_dsl.machine import Machine
     from nerva_dsl.model import CheckedModel
 
 
@@ -43,7 +44,7 @@ def check(path: str | PathLike[str], overrides: Mapping[str, object] | None = No
 
 
 def ir_stages(
-    model: CheckedModel, *, backend: str, vector_bytes: int, mkl: bool = False
+    model: CheckedModel, *, backend: str, machine: Machine, mkl: bool = False
 ) -> Iterator[tuple[str, Program]]:
     """Stages 2 to 4: the program after each of them, with the stage's name."""
     from nerva_dsl.differentiate import differentiate
@@ -56,15 +57,15 @@ def ir_stages(
     with deep_recursion():
         program = verify(differentiate(program), "differentiate")
     yield "differentiate", program
-    for step in pipeline(backend=backend, vector_bytes=vector_bytes, mkl=mkl):
+    for step in pipeline(backend=backend, machine=machine, mkl=mkl):
         with deep_recursion():
             program = verify(step(program), step.name)
         yield step.name, program
 
 
-def optimize(model: CheckedModel, *, backend: str, vector_bytes: int, mkl: bool = False) -> Program:
+def optimize(model: CheckedModel, *, backend: str, machine: Machine, mkl: bool = False) -> Program:
     """Stages 2 to 4: the scheduled program of a checked model."""
-    *_, (_, program) = ir_stages(model, backend=backend, vector_bytes=vector_bytes, mkl=mkl)
+    *_, (_, program) = ir_stages(model, backend=backend, machine=machine, mkl=mkl)
     return program
 
 
@@ -85,17 +86,15 @@ def emit_model(model: CheckedModel, *, backend: str = "auto", target: str = "nat
     from nerva_dsl.codegen.render import generate
     from nerva_dsl.runtime.target import resolve_target
 
-    machine = resolve_target(target)
-    width, mkl = machine.vector_bytes, _has_mkl(backend)
-    program = optimize(model, backend=backend, vector_bytes=width, mkl=mkl)
+    machine = resolve_target(target).machine
+    program = optimize(model, backend=backend, machine=machine, mkl=_has_mkl(backend))
     with deep_recursion():
         return generate(
             model,
             program,
             backend=backend,
             target=target,
-            vector_bytes=width,
-            cache_bytes=machine.cache_bytes,
+            machine=machine,
         )
 
 
@@ -130,8 +129,8 @@ def programs(
     from nerva_dsl.runtime.target import resolve_target
 
     model = check(path, overrides).model
-    width = resolve_target(target).vector_bytes
-    yield from ir_stages(model, backend=backend, vector_bytes=width, mkl=_has_mkl(backend))
+    machine = resolve_target(target).machine
+    yield from ir_stages(model, backend=backend, machine=machine, mkl=_has_mkl(backend))
 
 
 def program_text(program: Program) -> str:
@@ -154,8 +153,8 @@ def explain(
     from nerva_dsl.runtime.target import resolve_target
 
     model = check(path, overrides).model
-    width = resolve_target(target).vector_bytes
-    program = optimize(model, backend=backend, vector_bytes=width, mkl=_has_mkl(backend))
+    machine = resolve_target(target).machine
+    program = optimize(model, backend=backend, machine=machine, mkl=_has_mkl(backend))
     return explain_program(model, program)
 
 

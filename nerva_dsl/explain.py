@@ -51,9 +51,7 @@ class Explanation:
 def explain_program(model: CheckedModel, program: Program) -> Explanation:
     """Explain a program that has been through all passes."""
     groups = [op for op in program.graph("step").operations if isinstance(op, Group)]
-    transposed = {
-        group.operands[0].name for group in groups if group.kernel.endswith("_transposed")
-    }
+    transposed = {group.operands[0].name for group in groups if "_transposed" in group.kernel}
     states = {rule.name: len(rule.states) for rule in program.rules}
     number = 8 if program.precision == "float64" else 4
     sizes: dict[str, int] = {}

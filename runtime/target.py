@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from nerva_dsl.errors import NervaError
+from nerva_dsl.machine import Machine
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
@@ -38,7 +39,12 @@ class Target:
     vector_bytes: int
     flags: tuple[str, ...]
     features: tuple[str, ...] = ()
-    cache_bytes: int = 1 << 19
+    cache_bytes: int = Machine.cache_bytes
+
+    @property
+    def machine(self) -> Machine:
+        """What the cost model knows of it."""
+        return Machine(self.vector_bytes, self.cache_bytes)
 
 
 _NAMED = (

@@ -19,6 +19,7 @@ from nerva_dsl.codegen.render import generate
 from nerva_dsl.codegen.updates import update_function
 from nerva_dsl.driver import ir_stages, optimize
 from nerva_dsl.ir.program import Program, Rule
+from nerva_dsl.machine import Machine
 from nerva_dsl.model import CheckedModel
 from nerva_dsl.passes import pipeline
 from nerva_dsl.runtime.commands import STRICT_WARNINGS
@@ -43,12 +44,13 @@ def _shipped(name: str) -> CheckedModel:
 
 
 def _generate(model: CheckedModel, vector_bytes: int = 32) -> Generated:
-    program = optimize(model, backend="native", vector_bytes=vector_bytes)
+    program = optimize(model, backend="native", machine=Machine(vector_bytes))
     return _generate_from(model, program, vector_bytes)
 
 
 def _generate_from(model: CheckedModel, program: Program, vector_bytes: int) -> Generated:
-    return generate(model, program, backend="native", target="native", vector_bytes=vector_bytes)
+    machine = Machine(vector_bytes)
+    return generate(model, program, backend="native", target="native", machine=machine)
 
 
 def _run(*command: object) -> str:
@@ -74,11 +76,11 @@ def _assert_strict(folder: Path, *sources: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_no_warning_at_any_width_and_batch(name, precision, tmp_path):
     model = replace(_shipped(name), precision=precision)
-    stages = ir_stages(model, backend="native", vector_bytes=32)
+    stages = ir_stages(model, backend="native", machine=Machine(32))
     fused = next(program for stage, program in stages if stage == "fuse")  # for every width
     sources = []
     for width in WIDTHS:
-        *_, layout, kernels, schedule, buffers = pipeline(backend="native", vector_bytes=width)
+        *_, layout, kernels, schedule, buffers = pipeline(backend="native", machine=Machine(width))
         for batch in BATCHES:
             program = buffers(schedule(kernels(layout(replace(fused, batch=batch)))))
             sources.append(_generate_from(model, program, width).c_source)
@@ -122,7 +124,7 @@ def test_equal_layers_share_their_kernels(dense_layers, tmp_path):
 
 def test_functions_are_found():
     source = _generate(_shipped("digits")).c_source
-    assert {"nerva_create", "sparse_tile", "spmm_relu", "step_update", "nerva_train"} <= set(
+    assert {"nerva_create", "sparse_tile_8", "spmm_relu", "step_update", "nerva_train"} <= set(
         _functions(source)
     )
 
@@ -409,7 +411,7 @@ def _driver(model: CheckedModel, generated: Generated, folder: Path) -> tuple[in
         kind, targets = "real", model.target.size
     path = folder / "driver.c"
     # Columns and gradients lie in the arena too, and have no padding.
-    program = optimize(model, backend="native", vector_bytes=generated.spec["vector_bytes"])
+    program = optimize(model, backend="native", machine=Machine(generated.spec["vector_bytes"]))
     padded = np.ones(program.arena, int)
     for graph in program.graphs:
         for buffer in graph.buffers:

@@ -36,9 +36,14 @@ class Tiling:
         return self.lanes * self.vectors
 
 
+def number_bytes(precision: str) -> int:
+    """Size of a number."""
+    return 8 if precision == "float64" else 4
+
+
 def tiling(batch: int, precision: str, vector_bytes: int) -> Tiling:
     """The tiling of a batch: as few vectors as hold it."""
-    size = 8 if precision == "float64" else 4
+    size = number_bytes(precision)
     lanes = vector_bytes // size
     vectors = -(-batch // lanes)
     line = LINE_BYTES // size
