@@ -40,8 +40,8 @@ from nerva_dsl.codegen.tiles import (
 from nerva_dsl.codegen.updates import update_function
 from nerva_dsl.codegen.vector_math import functions
 from nerva_dsl.costs import Costs
-from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct
-from nerva_dsl.ir.patterns import each_operation, patterns
+from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct, each_operation
+from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Place
 from nerva_dsl.ir.verify import lifetimes
@@ -334,7 +334,6 @@ def _watches(program: Program) -> tuple[Watch, ...]:
     """Results of the layers that still lie in the arena when the loss of a step is known."""
     graph = program.graph("step")
     shaped = patterns(program, graph)
-    weights = [p.value.name for p in program.parameters if p.value.name.endswith(".weight")]
     lives = lifetimes(graph)
     losses = {value.name for _, value in graph.results}
     groups = [operation for operation in graph.operations if isinstance(operation, Group)]
@@ -342,7 +341,7 @@ def _watches(program: Program) -> tuple[Watch, ...]:
     buffers = {buffer.value.name: buffer for buffer in graph.buffers}
     return tuple(
         Watch(
-            weights.index(shaped[head.weight.name].name),
+            program.weights.index(shaped[head.weight.name].name),
             buffers[value.name].offset,
             buffers[value.name].size,
         )

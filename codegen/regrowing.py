@@ -45,14 +45,13 @@ def regrow_plan(
 
 def _weight(program: Program, growing: Growing, constants: Mapping[str, str]) -> GrowingWeight:
     parameters = {parameter.value.name: parameter for parameter in program.parameters}
-    layers = [name for name in parameters if name.endswith(".weight")]
     most = max((len(rule.states) for rule in program.rules), default=0)
     states = [initial for _, initial in program.rule(parameters[growing.weight].rule).states]
     distribution, first, second = growing.initial
     return GrowingWeight(
         array=constants[growing.weight],
         average=constants.get(growing.average, ""),
-        layer=layers.index(growing.weight),
+        layer=program.weights.index(growing.weight),
         normal=distribution == "normal",
         first=number(first, "float64"),
         second=number(second, "float64"),

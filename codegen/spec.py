@@ -18,13 +18,13 @@ def make_spec(
     rules = {rule.name: [list(state) for state in rule.states] for rule in program.rules}
     parameters = []
     for parameter in program.parameters:
-        kind = parameter.value.type
+        kind, vector = parameter.value.type, program.is_vector(parameter)
         distribution, first, second = parameter.initial
         parameters.append(
             {
                 "name": parameter.value.name,
-                "shape": [kind.rows] if parameter.vector else [kind.rows, kind.columns],
-                "format": "vector" if parameter.vector else kind.format,
+                "shape": [kind.rows] if vector else [kind.rows, kind.columns],
+                "format": "vector" if vector else kind.format,
                 "nnz": parameter.nnz,
                 "initial": {"distribution": distribution, "first": first, "second": second},
                 "states": rules[parameter.rule],

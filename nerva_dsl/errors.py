@@ -84,7 +84,8 @@ class NervaError(Exception):
     """Base of every error that a user can cause; its text is for the user.
 
     Attributes:
-        exit_status: of the command line: 1, the input is wrong; 3, the toolchain or machine fails.
+        exit_status: of the command line: 1, the input is wrong; 2, the command line is; 3, the
+            toolchain or machine fails.
     """
 
     exit_status = 1

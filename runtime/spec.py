@@ -132,7 +132,7 @@ class ModelSpec:
     @cached_property
     def weights(self) -> tuple[ParameterSpec, ...]:
         """The weights of linear layers."""
-        return tuple(each for each in self.parameters if each.name.endswith(".weight"))
+        return tuple(self.by_name[f"{layer}.weight"] for layer in self.layers)
 
     @cached_property
     def averages(self) -> frozenset[str]:

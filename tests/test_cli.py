@@ -28,6 +28,7 @@ COMMANDS = [
     "data",
     "ir",
     "explain",
+    "from-nerva",
     "doctor",
     "cache",
 ]
@@ -117,7 +118,9 @@ HEAVY = ["numpy", "scipy", "sklearn", "rich", "pandas", "asyncio"]
         (["train", "--help"], [*HEAVY, "lark", "jinja2", "platformdirs", "nerva_dsl.driver"]),
         (["check", "small.nerva"], HEAVY),
         (["fmt", "small.nerva"], HEAVY),
+        (["from-nerva", "--", "--layers=Linear", "--layer-sizes=4;3"], HEAVY),
         (["ir", "small.nerva"], HEAVY),
+        (["explain", "--prelude"], HEAVY),
         (["compile", "small.nerva"], HEAVY),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
@@ -135,6 +138,30 @@ def test_what_a_command_does_not_import(tmp_path, nervac, arguments, unwanted):
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
     ).stdout
     assert output.splitlines()[-1] == "IMPORTED []"
+
+
+def test_a_standard_output_that_lacks_characters():
+    done = subprocess.run(
+        [*NERVAC, "explain", "--prelude", "elu"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Formula: x where x > 0, else \\u03b1(e\\u02e3 \\u2212 1)\n" in done.stdout
+
+
+def test_a_standard_output_that_is_closed():
+    command = [*NERVAC, "from-nerva", "--", "--layers=Linear", "--layer-sizes=4;3", "--layer=3"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    expected = "error: mlp has no option `--layer`: did you mean `--layers`?\n"
+    assert (done.returncode, done.stderr) == (2, expected)
 
 
 @pytest.mark.parametrize(

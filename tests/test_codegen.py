@@ -23,6 +23,7 @@ from nerva_dsl.machine import Machine
 from nerva_dsl.model import CheckedModel
 from nerva_dsl.passes import pipeline
 from nerva_dsl.runtime.commands import STRICT_WARNINGS
+from nerva_dsl.runtime.spec import ModelSpec
 from nerva_dsl.runtime.toolchain import find_compiler_command
 from nerva_dsl.scalar import Number, Var, apply
 from nerva_dsl.source import Source
@@ -186,6 +187,35 @@ def test_awkward_names(tmp_path):
     seen = observe(module.Model, net, x, t)
     for stage, program in programs(model, "float64"):
         assert_interpreter_agrees(program, seen, "float64", stage)
+
+
+def test_a_learned_number_named_weight_is_no_layer():
+    """Layers are counted by their products: a function may call what it learns as it likes."""
+    model = _check(
+        """\
+model m
+input  x : float32[8]
+target t : class[3]
+
+function scaled(x; learn weight = 1) = x * weight
+
+h = scaled(linear(x, 6, density = 0.5))
+y = linear(h, 3, density = 0.5)
+
+output = y
+loss   = softmax_cross_entropy(y, t)
+
+regrow { every = epochs(1); prune = magnitude(0.3); grow = random() }
+"""
+    )
+    program = optimize(model, backend="native", vector_bytes=32)
+    assert program.weights == ("h.weight", "y.weight")
+    generated = _generate_from(model, program, 32)
+    spec = ModelSpec.read(generated.spec)
+    assert [weight.name for weight in spec.weights] == ["h.weight", "y.weight"]
+    assert spec.by_name["h.1.weight"].shape == (1,)
+    growing = re.findall(r"^    \{ \w+, -1, (\d),", generated.c_source, re.MULTILINE)
+    assert growing == ["0", "1"]
 
 
 @pytest.mark.parametrize(

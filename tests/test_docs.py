@@ -2,10 +2,10 @@
 
 Conventions of the pages: a ```nerva block is a whole file, ```nerva-fragment are lines of one, both
 as `nervac fmt` has them; ```nerva-as-written is a whole file in another layout, ```nerva-wrong one
-with errors. In a ```console block lines after `$ ` are commands. What `check`, `ir` and `explain`
-print after theirs is compared; a line `…` stands for any lines. A file of a command is the model of
-that name above it on the page, or one of the repository. The ```python blocks of a page are one
-program.
+with errors. In a ```console block lines after `$ ` are commands; a backslash continues them. What
+`check`, `ir`, `explain` and `from-nerva` print after theirs is compared; a line `…` stands for any
+lines. A file of a command is the model of that name above it on the page, or one of the repository.
+The ```python blocks of a page are one program.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ from nerva_dsl.runtime.spec import ModelSpec
 from nerva_dsl.source import Source
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(
+    page
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    if "node_modules" not in page.parts  # of the extension for VS Code, once it is installed
+)
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 FENCE = re.compile(r"^```([\w-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TRAIN = (
@@ -64,7 +68,7 @@ def _commands():
     """Every `nervac` command in a console block, with what it prints, and those in running text."""
     found = []
     for page, _, block in _blocks("console"):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        for part in re.split(r"^\$ ", block.replace("\\\n", ""), flags=re.MULTILINE)[1:]:
             line, _, output = part.partition("\n")
             for command in line.split("&&"):
                 words = shlex.split(command)
@@ -195,6 +199,7 @@ def test_commands_exist(page, command):
         return
     assert name in known.commands, f"{page}: there is no command {name}"
     options = {option for each in known.commands[name].params for option in each.opts}
+    words = words[: words.index("--")] if "--" in words else words
     given = [word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)]
     unknown = set(given) - options - {"--help"}
     assert not unknown, f"{page}: `nervac {name}` has no {unknown}"
@@ -228,13 +233,15 @@ def test_commands_on_models_of_the_page(page, tmp_path, monkeypatch):
         if kind in ("nerva", "nerva-wrong"):
             name = re.search(r"^model (\w+)", content, re.MULTILINE)[1]
             (tmp_path / f"{name}.nerva").write_text(content, encoding="utf-8")
-        for part in re.split(r"^\$ nervac ", content, flags=re.MULTILINE)[1:]:
+        joined = content.replace("\\\n", "")
+        for part in re.split(r"^\$ nervac ", joined, flags=re.MULTILINE)[1:]:
             line, _, output = part.partition("\n")
             command = shlex.split(line)
             file = next((word for word in command if word.endswith(".nerva")), "")
-            if command[0] in SHOWN and output.strip() and (tmp_path / file).is_file():
+            shown = command[0] in SHOWN and output.strip() and (tmp_path / file).is_file()
+            if shown or command[0] == "from-nerva" or command[:2] == ["explain", "--prelude"]:
                 done = CliRunner().invoke(app, command)
-                assert _agree(_lines(output), _lines(done.output)), done.output
+                assert _agree(_lines(output), _lines(done.stderr + done.stdout)), done.output
 
 
 def _lines(text):

@@ -6,6 +6,9 @@ command's work is in a module of its own, imported when the command runs.
 
 from __future__ import annotations
 
+import io
+import sys
+
 __all__ = ["main"]
 
 
@@ -13,6 +16,10 @@ def main() -> None:
     """Run `nervac` with the arguments of this process; always raises `SystemExit`."""
     from nerva_dsl.cli.failures import finish
 
+    if sys.stdout is None:  # closed, `>&-`
+        sys.stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    elif isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot show is escaped, as on stderr
+        sys.stdout.reconfigure(errors="backslashreplace")
     with finish():
         from nerva_dsl.cli.app import app
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from nerva_dsl.cli.failures import guarded
 
@@ -73,11 +74,35 @@ ThreadsOption = Annotated[
 ]
 
 
-def command(*examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command, with its examples under its help."""
+class OptionalName(TyperCommand):
+    """A command of which `--prelude` may stand without a value, which is then empty."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give the option its value."""
+        for place, word in enumerate(args):
+            if word == "--prelude" and args[place + 1 : place + 2] in ([], ["-h"], ["--help"]):
+                args = [*args[: place + 1], "", *args[place + 1 :]]
+        return super().parse_args(ctx, args)
+
+
+def command(
+    *examples: str,
+    name: str | None = None,
+    cls: type[TyperCommand] = TyperCommand,
+    **context: bool,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command, with its examples under its help.
+
+    Args:
+        examples: command lines.
+        name: if it is not that of the function.
+        cls: what parses its options.
+        context: settings of that.
+    """
     # \b keeps the lines as they are
     epilog = "\n".join(["\b", "Examples:", *(f"  {example}" for example in examples)])
-    return lambda function: app.command(epilog=epilog)(guarded(function))
+    register = app.command(name, cls=cls, epilog=epilog, context_settings=dict(context))
+    return lambda function: register(guarded(function))
 
 
 def _show_version(wanted: bool) -> None:
@@ -355,6 +380,9 @@ def ir(
 @command(
     "nervac explain models/cifar10.nerva -D density=0.05",
     "nervac explain --code N0203",
+    "nervac explain --prelude gelu",
+    "nervac explain --prelude               # lists the names",
+    cls=OptionalName,
 )
 def explain(
     file: Annotated[
@@ -364,26 +392,57 @@ def explain(
     code: Annotated[
         str | None, typer.Option(metavar="CODE", help="Instead of a file: a message's code.")
     ] = None,
+    prelude: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[NAME]",
+            help="Instead of a file: a function, loss, optimizer, schedule or initialiser.",
+        ),
+    ] = None,
     overrides: Overrides = None,
     backend: BackendOption = Backend.AUTO,
     target: TargetOption = "native",
 ) -> None:
-    """Show layers, memory, work and chosen kernels; or what a message means.
+    """Show layers, memory, work and chosen kernels; or what a message or a name means.
 
     For each layer its shape, density, non-zeros, bytes, and floating-point operations per sample;
     for each operation the kernel that computes it, and why. With --code: what the message is of,
-    with an example that has it and one that is right.
+    with an example that has it and one that is right. With --prelude: what the language comes
+    with under a name, its formula, its derivative as the compiler sees it, and a plot.
     """
     from nerva_dsl.cli.explain import explain_code, explain_file
     from nerva_dsl.cli.failures import UsageError
     from nerva_dsl.cli.overrides import parse_overrides
 
-    if (file is None) == (code is None):
-        raise UsageError("explain takes a FILE or --code")
+    if [file, code, prelude].count(None) != 2:
+        raise UsageError("explain takes one of FILE, --code and --prelude")
     if code is not None:
         explain_code(code)
+    elif prelude is not None:
+        from nerva_dsl.cli.prelude import explain_prelude
+
+        explain_prelude(prelude)
     elif file is not None:
         explain_file(file, parse_overrides(overrides), backend=backend.value, target=target)
+
+
+@command(
+    "nervac from-nerva -- --layers='ReLU;Linear' --layer-sizes='64;32;10' > mlp.nerva",
+    name="from-nerva",
+    ignore_unknown_options=True,
+)
+def from_nerva(
+    options: Annotated[
+        list[str], typer.Argument(metavar="-- MLP_OPTIONS…", help="As they are given to mlp.")
+    ],
+) -> None:
+    """Print the file that equals a command line of Nerva's mlp tool.
+
+    What has no equal is named in warnings.
+    """
+    from nerva_dsl.cli.from_nerva import print_translation
+
+    print_translation(options)
 
 
 @command("nervac doctor", "nervac doctor --json")

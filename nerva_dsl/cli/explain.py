@@ -20,22 +20,16 @@ def explain_file(file: Path, overrides: Mapping[str, object], *, backend: str, t
 
 
 def explain_code(text: str) -> None:
-    """Print a code's page: laid out on a terminal, as Markdown elsewhere.
+    """Print a code's page.
 
     Raises:
         UsageError: no message has that code.
     """
-    from rich.console import Console
-    from rich.markdown import Markdown
-
+    from nerva_dsl.cli.pages import print_page
     from nerva_dsl.errors import CODES
     from nerva_dsl.pages import known_code, page
 
     code = known_code(text)
     if not code:
         raise UsageError(f"--code {text}: no message has that code; they are {', '.join(CODES)}")
-    console = Console()
-    if console.is_terminal:
-        console.print(Markdown(page(code)))
-    else:
-        print(page(code), end="")
+    print_page(page(code))

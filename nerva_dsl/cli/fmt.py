@@ -52,11 +52,11 @@ def _format(file: Path, *, check: bool, diff: bool) -> int:
         return status
 
     if diff and changed:
-        _print(_difference(name, content.decode(), formatted))
+        print_source(_difference(name, content.decode(), formatted))
     if check and changed:
         print(f"{name}: would be formatted", file=sys.stderr)
     if piped and not (check or diff):
-        _print(formatted)
+        print_source(formatted)
     elif changed and not (check or diff):
         print(f"{name}: formatted")
     return int(check and changed)
@@ -78,7 +78,7 @@ def _write(file: Path, text: str) -> None:
         new.write_bytes(text.encode())
 
 
-def _print(text: str) -> None:
+def print_source(text: str) -> None:
     """Write a text as it would stand in a file, whatever the encoding of standard output."""
     sys.stdout.flush()
     sys.stdout.buffer.write(text.encode())

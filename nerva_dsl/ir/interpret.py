@@ -139,7 +139,9 @@ class _Machine:
         parameters = {}
         for parameter in self.program.parameters:
             array = self.values[parameter.value.name]
-            parameters[parameter.value.name] = array[:, 0] if parameter.vector else array
+            parameters[parameter.value.name] = (
+                array[:, 0] if self.program.is_vector(parameter) else array
+            )
         return Outcome(
             {name: self.values[value.name] for name, value in graph.results},
             parameters,

@@ -244,3 +244,12 @@ class Group(Operation):
         defined = {value for operation in self.body for value in operation.results}
         read = (value for operation in self.body for value in operation.operands)
         yield from dict.fromkeys(value for value in read if value not in defined)
+
+
+def each_operation(operations: tuple[Operation, ...]) -> Iterator[Operation]:
+    """The operations, those inside groups in the place of these."""
+    for operation in operations:
+        if isinstance(operation, Group):
+            yield from operation.body
+        else:
+            yield operation

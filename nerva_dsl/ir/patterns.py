@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from nerva_dsl.ir.operations import Bernoulli, Group, Map, Operation, WeightGradient
+from nerva_dsl.ir.operations import Bernoulli, Map, WeightGradient, each_operation
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Value
 
@@ -15,7 +13,11 @@ def patterns(program: Program, graph: Graph) -> dict[str, Value]:
     Weights themselves, their gradients, masks and what is computed from these have one; a dense
     weight stands for all its positions.
     """
-    found = {p.value.name: p.value for p in program.parameters if p.weight}
+    found = {
+        parameter.value.name: parameter.value
+        for parameter in program.parameters
+        if parameter.value.name in program.weights or parameter.value.type.format == "csr"
+    }
     for operation in each_operation(graph.operations):
         like: Value | None = None
         match operation:
@@ -28,12 +30,3 @@ def patterns(program: Program, graph: Graph) -> dict[str, Value]:
         if like is not None and like.name in found:
             found[operation.result.name] = found[like.name]
     return found
-
-
-def each_operation(operations: tuple[Operation, ...]) -> Iterator[Operation]:
-    """The operations, those inside groups in the place of these."""
-    for operation in operations:
-        if isinstance(operation, Group):
-            yield from operation.body
-        else:
-            yield operation

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
-from nerva_dsl.ir.operations import Operation
+from nerva_dsl.ir.operations import Operation, Product, each_operation
 from nerva_dsl.ir.types import Value
 from nerva_dsl.scalar import Expr
 
@@ -26,16 +27,6 @@ class Parameter:
     nnz: int
     rule: str
     initial: tuple[Literal["uniform", "normal"], float, float]
-
-    @property
-    def vector(self) -> bool:
-        """Whether users see `[n]`: a bias, but not the weight of a layer with one input."""
-        return self.value.type.columns == 1 and not self.weight
-
-    @property
-    def weight(self) -> bool:
-        """Whether it is the matrix of a linear layer, or has its shape and a pattern."""
-        return self.value.name.endswith(".weight") or self.value.type.format == "csr"
 
 
 @dataclass(frozen=True)
@@ -159,6 +150,23 @@ class Program:
     def rule(self, name: str) -> Rule:
         """The rule of a name."""
         return next(rule for rule in self.rules if rule.name == name)
+
+    @cached_property
+    def weights(self) -> tuple[str, ...]:
+        """The parameters that products multiply, one a linear layer, in order of evaluation."""
+        multiplied = {
+            operation.weight.name
+            for graph in self.graphs
+            for operation in each_operation(graph.operations)
+            if isinstance(operation, Product)
+        }
+        names = (parameter.value.name for parameter in self.parameters)
+        return tuple(name for name in names if name in multiplied)
+
+    def is_vector(self, parameter: Parameter) -> bool:
+        """Whether users see `[n]`: a bias, but not the weight of a layer with one input."""
+        matrix = parameter.value.name in self.weights or parameter.value.type.format == "csr"
+        return parameter.value.type.columns == 1 and not matrix
 
     @property
     def outer(self) -> tuple[Value, ...]:

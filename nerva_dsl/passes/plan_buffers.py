@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from nerva_dsl.ir.operations import Group, TransposedProduct
-from nerva_dsl.ir.patterns import each_operation, patterns
+from nerva_dsl.ir.operations import Group, TransposedProduct, each_operation
+from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Buffer, Graph, Program
 from nerva_dsl.ir.types import Value
 from nerva_dsl.ir.verify import lifetimes, views

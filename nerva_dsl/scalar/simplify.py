@@ -78,7 +78,14 @@ def value_at(expression: Expr, operands: Mapping[str, float]) -> float:
             case Number(value):
                 values[id(node)] = value
             case Var(name):
-                values[id(node)] = operands[name]
+                # What a product binds has no value outside it.
+                values[id(node)] = operands.get(name, math.nan)
+            case Apply("product", (Var(index), first, last, factor)):
+                result, k = 1.0, values[id(first)]
+                while k <= values[id(last)] and result != 0:
+                    result *= value_at(factor, {**operands, index: k})
+                    k += 1
+                values[id(node)] = result
             case Apply(operator, arguments):
                 values[id(node)] = _value(operator, [values[id(part)] for part in arguments])
     return values[id(expression)]
