@@ -125,9 +125,9 @@ def test_equal_layers_share_their_kernels(dense_layers, tmp_path):
 
 def test_functions_are_found():
     source = _generate(_shipped("digits")).c_source
-    assert {"nerva_create", "sparse_tile_8", "spmm_relu", "step_update", "nerva_train"} <= set(
-        _functions(source)
-    )
+    found = set(_functions(source))
+    assert {"nerva_create", "spmm_relu", "step_update", "nerva_train"} <= found
+    assert any(name.startswith("sparse_tile_") for name in found)
 
 
 # Names
