@@ -346,10 +346,10 @@ static double noise(void)
     return (double)(state >> 8) / (1 << 24);
 }
 
-enum { SAMPLES = 2 * BATCH };
-static ELEMENT x[SAMPLES * INPUTS];
-static TARGET t[SAMPLES * TARGETS];
-static real output[SAMPLES * RESULTS];
+enum { GIVEN = 2 * BATCH };
+static ELEMENT x[GIVEN * INPUTS];
+static TARGET t[GIVEN * TARGETS];
+static real output[GIVEN * RESULTS];
 static int64_t counts[1 << 16];
 
 /* How many numbers in the padding of the activations in the arena are not 0. */
@@ -381,9 +381,9 @@ int main(void)
         }
         nerva_index(model, i);
     }
-    for (int i = 0; i < SAMPLES * INPUTS; i++)
+    for (int i = 0; i < GIVEN * INPUTS; i++)
         x[i] = (ELEMENT)(16 * noise());
-    for (int i = 0; i < SAMPLES * TARGETS; i++)
+    for (int i = 0; i < GIVEN * TARGETS; i++)
         t[i] = (TARGET)(10 * noise());
     real **const gradient = __libc_calloc(ARRAYS, sizeof *gradient);
     for (int i = 0; i < ARRAYS; i++)
@@ -395,7 +395,7 @@ int main(void)
     for (int call = 0; call < 110; call++) {
         if (call == 10)
             allocations = 0;
-        job.samples = call % 2 ? SAMPLES : SAMPLES - 1;
+        job.samples = call % 2 ? GIVEN : GIVEN - 1;
         error |= nerva_train(model, &job, &report);
         error |= nerva_predict(model, &job, &report, output);
         error |= nerva_evaluate(model, &job, &report, counts);
