@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from nerva_dsl.codegen.schedules import ProductFunction
 from nerva_dsl.codegen.shuffles import Shuffles
 from nerva_dsl.codegen.vector_math import Functions
-from nerva_dsl.passes.layout import Tiling
+from nerva_dsl.tiling import Tiling
 
 
 @dataclass(frozen=True)
@@ -168,11 +168,19 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Call:
-    """One use of a kernel: what it is called with, and the values that it gives."""
+    """One use of a kernel.
+
+    Attributes:
+        kernel: its name.
+        arguments: what it is called with.
+        comment: the values that it gives.
+        group: number of the group among the graph's, whose part it is.
+    """
 
     kernel: str
     arguments: tuple[str, ...]
     comment: str
+    group: int = 0
 
 
 @dataclass(frozen=True)
@@ -372,6 +380,8 @@ class Plan:
             `step`, in double precision.
         regrow: how patterns change; None if they stay.
         watches: what is searched when the loss is not finite.
+        groups: of the training step.
+        measured: whether the step tells how long each of them takes.
         output_offset: place of the output in the arena after `predict`.
         outputs: features of the output.
     """
@@ -403,5 +413,7 @@ class Plan:
     rates: tuple[tuple[str, str], ...]
     regrow: RegrowPlan | None
     watches: tuple[Watch, ...]
+    groups: int
+    measured: bool
     output_offset: int
     outputs: int

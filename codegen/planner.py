@@ -46,8 +46,8 @@ from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Place
 from nerva_dsl.ir.verify import lifetimes
 from nerva_dsl.machine import Machine
-from nerva_dsl.passes.layout import number_bytes, tiling
 from nerva_dsl.scalar import Expr, variables
+from nerva_dsl.tiling import number_bytes, tiling
 
 
 def make_plan(
@@ -55,6 +55,7 @@ def make_plan(
     *,
     machine: Machine,
     source_lines: Mapping[Place, str],
+    measured: bool = False,
 ) -> Plan:
     """The plan of a program that has been through all passes.
 
@@ -62,6 +63,7 @@ def make_plan(
         program: scheduled, with buffers.
         machine: that runs it.
         source_lines: the line of the source that stands at a place, for comments.
+        measured: whether the training step tells how long each kernel takes.
     """
     rates, program = with_rates(program)
     cut = tiling(program.batch, program.precision, machine.vector_bytes)
@@ -170,6 +172,8 @@ def make_plan(
             program, constants, "".join(amount), SUM_REGISTERS[machine.vector_bytes]
         ),
         watches=_watches(program),
+        groups=len(program.graph("step").operations),
+        measured=measured,
         output_offset=next(b.offset for b in predict.buffers if b.value == output),
         outputs=output.type.rows,
     )
@@ -242,13 +246,15 @@ def _base_name(kernel: Kernel) -> str:
 def _entry(program: Program, graph: Graph, context: Context, library: _Library) -> Entry:
     groups = [operation for operation in graph.operations if isinstance(operation, Group)]
     phases: dict[int, list[Call]] = {}
-    for group in groups:
+    for place, group in enumerate(groups):
         made = make_kernel(group, context)
         if made is None:
             continue
         kernel, calls = made
         key = library.add(kernel, group.origin)
-        phases.setdefault(group.phase, []).extend(replace(call, kernel=key) for call in calls)
+        phases.setdefault(group.phase, []).extend(
+            replace(call, kernel=key, group=place) for call in calls
+        )
     results = dict(graph.results)
     matrices = dict(program.confusions) if graph.name == "evaluate" else {}
     summing = graph.name in ("step", "evaluate", "growth")

@@ -48,6 +48,7 @@ def generate(
     backend: str,
     target: str,
     machine: Machine,
+    measured: bool = False,
 ) -> Generated:
     """The texts of a compiled model.
 
@@ -57,11 +58,13 @@ def generate(
         backend: as chosen, recorded in `SPEC`.
         target: instruction set as chosen, recorded in `SPEC`.
         machine: that runs it.
+        measured: whether its training step tells how long each kernel takes.
     """
     plan = make_plan(
         program,
         machine=machine,
         source_lines=_source_lines(model, program),
+        measured=measured,
     )
     spec = make_spec(
         model, program, backend=backend, target=target, vector_bytes=machine.vector_bytes
@@ -110,7 +113,11 @@ def _render_c(plan: Plan) -> str:
 
 def _declarations(plan: Plan) -> str:
     return _render(
-        "declarations.h.j2", regrow=plan.regrow is not None, pruners=PRUNERS, growers=GROWERS
+        "declarations.h.j2",
+        regrow=plan.regrow is not None,
+        measured=plan.measured,
+        pruners=PRUNERS,
+        growers=GROWERS,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from nerva_dsl.codegen.plan import Piece
 from nerva_dsl.costs import Costs
-from nerva_dsl.passes.layout import Tiling
+from nerva_dsl.tiling import Tiling
 
 # Vector registers that may hold sums, by the width of a vector in bytes, and the rows of a dense
 # product that share them.

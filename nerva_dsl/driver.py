@@ -81,8 +81,21 @@ def emit_c(
     return emit_model(model, backend=backend, target=target)
 
 
-def emit_model(model: CheckedModel, *, backend: str = "auto", target: str = "native") -> Generated:
-    """Stages 2 to 5."""
+def emit_model(
+    model: CheckedModel,
+    *,
+    backend: str = "auto",
+    target: str = "native",
+    measured: bool = False,
+) -> Generated:
+    """Stages 2 to 5.
+
+    Args:
+        model: the checked model.
+        backend: family of kernels.
+        target: instruction set.
+        measured: whether the C tells how long each kernel of a step takes.
+    """
     from nerva_dsl.codegen.render import generate
     from nerva_dsl.runtime.target import resolve_target
 
@@ -95,6 +108,7 @@ def emit_model(model: CheckedModel, *, backend: str = "auto", target: str = "nat
             backend=backend,
             target=target,
             machine=machine,
+            measured=measured,
         )
 
 
@@ -147,15 +161,35 @@ def explain(
     *,
     backend: str = "auto",
     target: str = "native",
+    measure: bool = False,
 ) -> Explanation:
-    """What the compiler made of a file: its layers, and the kernel of each operation."""
+    """What the compiler made of a file: its layers, and the kernel of each operation.
+
+    Args:
+        path: the file.
+        overrides: values for its `param`s.
+        backend: family of kernels.
+        target: instruction set.
+        measure: whether to compile it, train it for a moment on random data, and tell how long each
+            kernel took.
+
+    Raises:
+        DiagnosticError: the file is wrong.
+        ToolchainError: there is no C compiler, or it fails.
+    """
     from nerva_dsl.explain import explain_program
     from nerva_dsl.runtime.target import resolve_target
 
     model = check(path, overrides).model
     machine = resolve_target(target).machine
     program = optimize(model, backend=backend, machine=machine, mkl=_has_mkl(backend))
-    return explain_program(model, program)
+    explanation = explain_program(model, program, machine)
+    if not measure:
+        return explanation
+    from nerva_dsl.runtime.measuring import kernel_seconds
+
+    generated = emit_model(model, backend=backend, target=target, measured=True)
+    return explanation.measured(kernel_seconds(generated, resolve_target(target)))
 
 
 def _has_mkl(backend: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,7 @@ class Machine:
     Attributes:
         vector_bytes: width of a vector register.
         cache_bytes: size of a core's second cache.
+        shared_bytes: size of the cache beyond it.
         multiply: to multiply a vector and add it, with operands in registers.
         mkl_multiply: the same in MKL's dense product.
         near: to read a cache line from the second cache.
@@ -24,11 +26,28 @@ class Machine:
 
     vector_bytes: int = 32
     cache_bytes: int = 1 << 19
+    shared_bytes: int = 1 << 24
     multiply: float = 0.2
     mkl_multiply: float = 0.2
-    near: float = 0.8
+    near: float = 0.6
     far: float = 1.4
     memory: float = 5.0
     non_zero: float = 0.5
     pick: float = 1.0
     row: float = 10.0
+
+    def with_constants(self, constants: Mapping[str, float]) -> Machine:
+        """The same machine with other times.
+
+        Args:
+            constants: by name; those that are missing stay.
+        """
+        return replace(self, **constants)  # type: ignore[arg-type]  # none of them is a size
+
+    def constants(self) -> dict[str, float]:
+        """The times, by name."""
+        return {name: getattr(self, name) for name in CONSTANTS}
+
+
+CONSTANTS = tuple(field.name for field in fields(Machine) if isinstance(field.default, float))
+"""The times, which `nervac tune` measures."""

@@ -25,9 +25,9 @@ from nerva_dsl.machine import Machine
 from nerva_dsl.passes import pipeline
 from nerva_dsl.passes.choose_kernels import BACKENDS, BackendError, ChooseKernels
 from nerva_dsl.passes.expand import Expand
-from nerva_dsl.passes.layout import LINE_BYTES, number_bytes, tiling
 from nerva_dsl.passes.plan_buffers import PlanBuffers
 from nerva_dsl.passes.schedule import Schedule
+from nerva_dsl.tiling import LINE_BYTES, number_bytes, tiling
 
 FOLDER = Path(__file__).parent / "passes"
 PASSES = {step.name: step for step in pipeline(backend="native", machine=Machine(32))}

@@ -23,7 +23,7 @@ from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.machine import Machine
 from nerva_dsl.passes.domains import Domain, group_domain
-from nerva_dsl.passes.layout import number_bytes, tiling
+from nerva_dsl.tiling import number_bytes, tiling
 
 BACKENDS = ("auto", "mkl", "native")
 
@@ -135,8 +135,9 @@ class ChooseKernels:
                 gradient = kernel == "gemm_gradient"
                 ways = {kernel: (costs.gemm_gradient if gradient else costs.gemm)(rows, depth)}
                 if self.mkl and self.backend == "auto" and rows * depth <= _MOST_MKL_NUMBERS:
-                    ways[f"{MKL_PREFIX}{kernel}"] = costs.mkl_gemm(rows, depth)
-        best = min(ways, key=lambda way: ways[way])
+                    by_mkl = costs.mkl_gemm_gradient if gradient else costs.mkl_gemm
+                    ways[f"{MKL_PREFIX}{kernel}"] = by_mkl(rows, depth)
+        best = min(ways, key=lambda way: ways[way].time(self.machine))
         if best.endswith("_blocked"):
             reason = f"{reason}; so dense that blocks with their zeros are faster"
         elif best.startswith(MKL_PREFIX):
