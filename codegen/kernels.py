@@ -6,21 +6,31 @@ Each family has one function here, named in `FAMILIES` as in the pass that choos
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 
-from nerva_dsl.codegen.bodies import Body, Memory, results_of
+from nerva_dsl.codegen.bodies import Body, results_of
 from nerva_dsl.codegen.c_expression import Statements, number
-from nerva_dsl.codegen.featurewise import UpdateLine, featurewise_sweeps
-from nerva_dsl.codegen.names import RESERVED, Names
+from nerva_dsl.codegen.featurewise import featurewise_sweeps
+from nerva_dsl.codegen.making import (
+    COUNT,
+    ROW_NAMES,
+    Context,
+    Made,
+    finish,
+    label,
+    rates,
+    update_lines,
+    with_epilogue,
+)
+from nerva_dsl.codegen.names import Names
 from nerva_dsl.codegen.plan import (
     Argument,
     Call,
-    Epilogue,
     Input,
     Kernel,
-    Store,
 )
+from nerva_dsl.codegen.products import product
 from nerva_dsl.codegen.samplewise import samplewise_loops
+from nerva_dsl.codegen.weight_kernels import row_squares, weights
 from nerva_dsl.ir.operations import (
     Bernoulli,
     Concat,
@@ -28,55 +38,11 @@ from nerva_dsl.ir.operations import (
     Group,
     Load,
     Map,
-    Operation,
-    Product,
     Reduce,
-    RowSquares,
-    TransposedProduct,
     Update,
-    WeightGradient,
 )
-from nerva_dsl.ir.types import Value
-from nerva_dsl.passes.choose_kernels import MKL_PREFIX
 
 _ELEMENTS = {"uint8": "uint8_t", "int32": "int32_t", "float32": "real", "float64": "real"}
-
-# What a row of the epilogue may use without declaring it.
-_ROW_NAMES = RESERVED | {"row", "column", "lane", "start", "live", "count", "samples", "sum"}
-
-_COUNT = Argument("int", "count")
-
-
-@dataclass(frozen=True)
-class Context:
-    """What kernels of one graph need to know of the program.
-
-    Attributes:
-        precision: of all numbers.
-        memory: where values lie.
-        data: the data arrays' members of a job, by name: `x` or `t`.
-        updates: names of the update functions, by rule.
-        rated: the rules that read what is computed once a step.
-        states: names of the optimizer's states, by rule.
-        mirrored: names of the weights that keep a transposed copy.
-        by_columns: where the numbers by columns of a stored weight begin behind those by rows, by
-            name.
-        growing: numbers of the weights whose patterns change, by name.
-    """
-
-    precision: str
-    memory: Memory
-    data: Mapping[str, str]
-    updates: Mapping[str, str]
-    rated: frozenset[str]
-    states: Mapping[str, tuple[str, ...]]
-    mirrored: frozenset[str]
-    by_columns: Mapping[str, int]
-    growing: Mapping[str, int]
-
-
-Made = tuple[Kernel, tuple[Call, ...]]
-"""A kernel without a name yet, and its calls."""
 
 
 def make_kernel(group: Group, context: Context) -> Made | None:
@@ -84,101 +50,12 @@ def make_kernel(group: Group, context: Context) -> Made | None:
     return FAMILIES[group.kernel](group, context)
 
 
-def _finish(
-    template: str,
-    group: Group,
-    head: list[tuple[Argument, str]],
-    body: Body | None = None,
-    **details: object,
-) -> Made:
-    arguments = [argument for argument, _ in head] + (body.arguments if body else [])
-    actual = [text for _, text in head] + (body.actual if body else [])
-    kernel = Kernel("", template, _describe(group), tuple(arguments), **details)  # type: ignore[arg-type]
-    if body is not None and (kernel.epilogue or kernel.loops or _counts(kernel)):
-        kernel = replace(kernel, arguments=(*kernel.arguments, _COUNT))
-        actual.append("count")
-    outcome = ", ".join(value.name for value in group.results) or ", ".join(
-        part.parameter.name for part in group.body if isinstance(part, Update)
-    )
-    return kernel, (Call("", tuple(actual), outcome),)
-
-
-def _counts(kernel: Kernel) -> bool:
-    """Whether a kernel needs to know how many samples there are."""
-    inner = (line for sweep in kernel.sweeps for line in (*sweep.lines, *sweep.after))
-    return any("count" in line for line in (*kernel.lines, *kernel.row_lines, *inner))
-
-
-def _epilogue(
-    group: Group, context: Context, head: Value | None, text: str
-) -> tuple[Body, Epilogue]:
-    """The elementwise operations that ride on a kernel, and what is stored."""
-    body = Body(context.memory, Statements(context.precision, Names(_ROW_NAMES)), "column")
-    labels = {}
-    if head is not None:
-        body.define(head, text)
-        labels[head.name] = "sum"
-    for operation in group.body:
-        if isinstance(operation, Map):
-            body.compute(operation)
-            labels[operation.result.name] = operation.label
-    stored = results_of(group)
-    stores = tuple(
-        Store(body.target(value, labels[value.name]), body.read(value))
-        for operation in group.body
-        for value in operation.results
-        if value.name in stored
-    )
-    return body, Epilogue(tuple(body.row_lines), tuple(body.statements.lines()), stores)
-
-
-def _product(template: str) -> Callable[[Group, Context], Made]:
-    """A product and what rides on it.
-
-    MKL writes it to the first result's place, where the epilogue finds it; a generated one hands it
-    over in registers.
-    """
-
-    def make(group: Group, context: Context) -> Made:
-        head = group.body[0]
-        match head:
-            case Product(weight=weight, x=x) | TransposedProduct(weight=weight, dz=x):
-                operand = "x" if isinstance(head, Product) else "dz"
-            case _:
-                raise TypeError(f"{template} cannot begin with {type(head).__name__}")
-        body, epilogue = _epilogue(group, context, head.result, "sum[column]")
-        given = [
-            (Argument("const Array *", "weight"), context.memory.array(weight)),
-            (Argument("const real *restrict", "value"), _values(weight, context, template)),
-            (Argument("const real *restrict", operand), context.memory.address(x)),
-        ]
-        if not template.startswith(MKL_PREFIX):
-            return _finish(template, group, given, body, epilogue=epilogue)
-        if "spmm" in template:  # MKL's handles know where the values are
-            del given[1]
-            given.append((Argument("Run *", "run"), "run"))
-        product = body.argument(group.results[0])
-        return _finish(template, group, given, body, epilogue=epilogue, product=product)
-
-    return make
-
-
-def _values(weight: Value, context: Context, template: str) -> str:
-    """Where a product finds the numbers of a weight: by rows, or by columns."""
-    address = context.memory.address(weight)
-    if template != "spmm_transposed":
-        return address
-    if weight.name in context.by_columns:
-        return f"{address} + {context.by_columns[weight.name]}"
-    return address.removesuffix("value") + "transposed"
-
-
 def _elementwise(group: Group, context: Context) -> Made:
     if not all(value.type.batched for value in group.results):
         raise TypeError("an elementwise kernel computes batched values only")
-    body, epilogue = _epilogue(group, context, None, "")
+    body, epilogue = with_epilogue(group, context, None, "")
     rows = group.body[0].result.type.rows
-    return _finish(
+    return finish(
         "elementwise", group, [(Argument("int64_t", "rows"), str(rows))], body, epilogue=epilogue
     )
 
@@ -187,7 +64,7 @@ def _gather(group: Group, context: Context) -> Made:
     head = group.body[0]
     if not isinstance(head, Load):
         raise TypeError("a gather begins with a load")
-    body, epilogue = _epilogue(group, context, head.result, "turned[row - block][column]")
+    body, epilogue = with_epilogue(group, context, head.result, "turned[row - block][column]")
     source = context.data[head.array.name]
     element = _ELEMENTS[head.array.type.element]
     read = Input(element, head.array.type.columns, element == "real" and source == "x")
@@ -197,19 +74,19 @@ def _gather(group: Group, context: Context) -> Made:
         (Argument("int64_t", "first"), "first"),
         (Argument("Run *", "run"), "run"),
     ]
-    return _finish("gather", group, given, body, input=read, epilogue=epilogue)
+    return finish("gather", group, given, body, input=read, epilogue=epilogue)
 
 
 def _samplewise(group: Group, context: Context) -> Made:
-    body = Body(context.memory, Statements(context.precision, Names(_ROW_NAMES)), "lane")
+    body = Body(context.memory, Statements(context.precision, Names(ROW_NAMES)), "lane")
     loops = samplewise_loops(group, body)
-    return _finish("samplewise", group, [], body, loops=loops)
+    return finish("samplewise", group, [], body, loops=loops)
 
 
 def _featurewise(group: Group, context: Context) -> Made:
-    names = Names(_ROW_NAMES | {"rows", "lr", "step", "rates"})
+    names = Names(ROW_NAMES | {"rows", "lr", "step", "rates"})
     body = Body(context.memory, Statements(context.precision, names), "column", start="")
-    row_lines, sweeps = featurewise_sweeps(group, body, _update_lines(context))
+    row_lines, sweeps = featurewise_sweeps(group, body, update_lines(context))
     head = group.body[0]
     match head:
         case Reduce(x=x):
@@ -219,22 +96,22 @@ def _featurewise(group: Group, context: Context) -> Made:
         case _:
             rows = head.result.type.rows
     given = [(Argument("int64_t", "rows"), str(rows))]
-    return _finish(
+    return finish(
         "featurewise",
         group,
-        [*given, *_rates(group, context)],
+        [*given, *rates(group, context)],
         body,
         row_lines=row_lines,
         sweeps=sweeps,
-        label=_label(group),
+        label=label(group),
     )
 
 
 def _scalar(group: Group, context: Context) -> Made:
     """Sums of columns, and single numbers, by one thread."""
-    names = Names(_ROW_NAMES | {"rows", "lr", "step", "rates"})
+    names = Names(ROW_NAMES | {"rows", "lr", "step", "rates"})
     body = Body(context.memory, Statements(context.precision, names), "row", start="")
-    update_lines = _update_lines(context)
+    apply_update = update_lines(context)
     given: list[tuple[Argument, str]] = []
     lines: list[str] = []
     stored = results_of(group)
@@ -257,91 +134,20 @@ def _scalar(group: Group, context: Context) -> Made:
                 before = len(body.row_lines)
                 value = body.read(gradient)
                 lines += body.row_lines[before:]
-                lines += update_lines(operation, value, "0", body)
+                lines += apply_update(operation, value, "0", body)
                 continue
             case _:
                 raise TypeError(f"{type(operation).__name__} is not a single number")
         if result.name in stored:
             lines.append(f"*{body.target(result, 'result')} = {body.read(result)};")
-    return _finish(
+    return finish(
         "scalar",
         group,
-        [*given, *_rates(group, context)],
+        [*given, *rates(group, context)],
         body,
         lines=tuple(lines),
-        label=_label(group),
+        label=label(group),
     )
-
-
-def _weights(template: str) -> Callable[[Group, Context], Made]:
-    """What is done with each weight: the gradient at it, elementwise operations, the update."""
-
-    def make(group: Group, context: Context) -> Made:
-        head = group.body[0]
-        names = Names(_ROW_NAMES | {"g", "q", "dz", "x", "weight", "lr", "step", "rates", "tile"})
-        body = Body(context.memory, Statements(context.precision, names), "q")
-        given: list[tuple[Argument, str]] = []
-        match head:
-            case WeightGradient(weight=weight, dz=dz, x=x):
-                given.append((Argument("Array *", "weight"), context.memory.array(weight)))
-                for value, name in ((dz, "dz"), (x, "x")):
-                    address = context.memory.address(value)
-                    given.append((Argument("const real *restrict", name), address))
-                body.define(head.result, "g")
-            case Map(result=result):
-                given.append((Argument("Array *", "weight"), context.memory.array(result)))
-            case Update(parameter=parameter):
-                given.append((Argument("Array *", "weight"), context.memory.array(parameter)))
-        lines, moves = _weight_lines(group, body, context)
-        return _finish(
-            template,
-            group,
-            [*given, *_rates(group, context)],
-            body,
-            row_lines=tuple(body.row_lines),
-            lines=lines,
-            moves=moves,
-            label=_label(group),
-        )
-
-    return make
-
-
-def _weight_lines(
-    group: Group, body: Body, context: Context
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What is done with a weight at `q`: what stays at its place, and what goes elsewhere."""
-    stored = results_of(group)
-    tail: list[str] = []
-    moves: list[str] = []
-    for operation in group.body:
-        if isinstance(operation, Map):
-            body.compute(operation)
-    for operation in group.body:
-        if isinstance(operation, Update):
-            gradient = body.read(operation.gradient)
-            tail += _applied(context, operation, "weight", "q", gradient)
-            moves += _mirrored(context, operation, "weight", "q")
-        for value in operation.results:
-            if value.name in stored:
-                target = body.target(value, "gradient" if operation is group.body[0] else "result")
-                tail.append(f"{target}[q] = {body.read(value)};")
-                if value.name in context.by_columns:
-                    place = f"{context.by_columns[value.name]} + weight->position[q]"
-                    moves.append(f"{target}[{place}] = {target}[q];")
-    return (*body.statements.lines(), *tail), tuple(moves)
-
-
-def _row_squares(group: Group, context: Context) -> Made:
-    head = group.body[0]
-    if not isinstance(head, RowSquares):
-        raise TypeError("row_squares begins with squares")
-    given = [
-        (Argument("const Array *", "weight"), context.memory.array(head.x)),
-        (Argument("const real *restrict", "x"), context.memory.address(head.x)),
-        (Argument("real *restrict", "squares"), context.memory.address(head.result)),
-    ]
-    return _finish("row_squares", group, given)
 
 
 def _top_gradients(group: Group, context: Context) -> Made:
@@ -354,9 +160,9 @@ def _top_gradients(group: Group, context: Context) -> Made:
         (Argument("const real *restrict", "dz"), context.memory.address(head.dz)),
         (Argument("const real *restrict", "x"), context.memory.address(head.x)),
         (Argument("Run *", "run"), "run"),
-        (_COUNT, "count"),
+        (COUNT, "count"),
     ]
-    return _finish("top_gradients", group, given)
+    return finish("top_gradients", group, given)
 
 
 def _mask(template: str) -> Callable[[Group, Context], Made]:
@@ -381,8 +187,8 @@ def _mask(template: str) -> Callable[[Group, Context], Made]:
             (Argument("const Run *", "run"), "run"),
         ]
         if head.like is None:
-            given.append((_COUNT, "count"))
-        return _finish(template, group, given)
+            given.append((COUNT, "count"))
+        return finish(template, group, given)
 
     return make
 
@@ -409,90 +215,24 @@ def _view(group: Group, context: Context) -> None:
     """Nothing to compute."""
 
 
-def _rates(group: Group, context: Context) -> list[tuple[Argument, str]]:
-    """What updates are given."""
-    rules = [operation.rule for operation in group.body if isinstance(operation, Update)]
-    given = [(Argument("real", name), f"run->{name}") for name in ("lr", "step") if rules]
-    if context.rated.intersection(rules):
-        given.append((Argument("Rates", "rates"), "run->rates"))
-    return given
-
-
-def _update_lines(context: Context) -> UpdateLine:
-    """Updates of parameters that are arguments of the kernel."""
-
-    def lines(update: Update, gradient: str, index: str, body: Body) -> list[str]:
-        return _applied(context, update, body.parameter(update.parameter), index, gradient)
-
-    return lines
-
-
-def _applied(context: Context, update: Update, array: str, index: str, gradient: str) -> list[str]:
-    """The statements that apply a rule to one number."""
-    states = range(len(context.states[update.rule]))
-    places = [f"&{array}->value[{index}]", gradient]
-    places += [f"&{array}->state[{state}][{index}]" for state in states]
-    places += ["lr", "step", *["rates"] * (update.rule in context.rated)]
-    return [f"{context.updates[update.rule]}({', '.join(places)});"]
-
-
-def _mirrored(context: Context, update: Update, array: str, index: str) -> list[str]:
-    """The copy of a new value for the transposed product."""
-    if update.parameter.name not in context.mirrored:
-        return []
-    return [f"{array}->transposed[{array}->position[{index}]] = {array}->value[{index}];"]
-
-
-def _label(group: Group) -> str:
-    """A few words on what a group is for: the end of its kernel's name."""
-    stored = results_of(group)
-    words = [op.label for op in group.body if isinstance(op, Map) and op.result.name in stored]
-    words += [op.rule for op in group.body if isinstance(op, Update)]
-    return "_".join(list(dict.fromkeys(words))[:3]) or "store"
-
-
-def _describe(group: Group) -> str:
-    """What a group computes, in a line."""
-    words = [_word(operation) for operation in group.body]
-    return ", ".join(dict.fromkeys(word for word in words if word))
-
-
-def _word(operation: Operation) -> str:
-    match operation:
-        case Load():
-            return "the batch's samples, turned to feature-major"
-        case Product():
-            return "W x"
-        case TransposedProduct():
-            return "transposed W times dz"
-        case WeightGradient():
-            return "dz times transposed x at the non-zeros of W"
-        case DenseGradient():
-            return "dz times transposed x at all positions of W, of which the largest are kept"
-        case Reduce(kind=kind, axis=axis):
-            return f"{kind} over the {axis}"
-        case Map(label=label):
-            return label
-        case Update(rule=rule):
-            return f"update by {rule}"
-    return ""
-
-
 FAMILIES: Mapping[str, Callable[[Group, Context], Made | None]] = {
     "gather": _gather,
-    "spmm": _product("spmm"),
-    "spmm_transposed": _product("spmm_transposed"),
-    "gemm": _product("gemm"),
-    "gemm_transposed": _product("gemm_transposed"),
-    "sddmm": _weights("sddmm"),
-    "gemm_gradient": _weights("gemm_gradient"),
-    "mkl_spmm": _product("mkl_spmm"),
-    "mkl_spmm_transposed": _product("mkl_spmm_transposed"),
-    "mkl_gemm": _product("mkl_gemm"),
-    "mkl_gemm_transposed": _product("mkl_gemm_transposed"),
-    "mkl_gemm_gradient": _weights("mkl_gemm_gradient"),
-    "weightwise": _weights("weightwise"),
-    "row_squares": _row_squares,
+    "spmm": product("spmm"),
+    "spmm_transposed": product("spmm_transposed"),
+    "gemm": product("gemm"),
+    "gemm_transposed": product("gemm_transposed"),
+    "spmm_blocked": product("spmm_blocked"),
+    "spmm_transposed_blocked": product("spmm_transposed_blocked"),
+    "sddmm": weights("sddmm"),
+    "sddmm_blocked": weights("sddmm_blocked"),
+    "gemm_gradient": weights("gemm_gradient"),
+    "mkl_spmm": product("mkl_spmm"),
+    "mkl_spmm_transposed": product("mkl_spmm_transposed"),
+    "mkl_gemm": product("mkl_gemm"),
+    "mkl_gemm_transposed": product("mkl_gemm_transposed"),
+    "mkl_gemm_gradient": weights("mkl_gemm_gradient"),
+    "weightwise": weights("weightwise"),
+    "row_squares": row_squares,
     "top_gradients": _top_gradients,
     "activations_mask": _mask("activations_mask"),
     "weights_mask": _mask("weights_mask"),

@@ -8,12 +8,13 @@ group, and its name in the pass that chooses kernels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nerva_dsl.codegen.schedules import ProductFunction
 from nerva_dsl.codegen.shuffles import Shuffles
 from nerva_dsl.codegen.vector_math import Functions
-from nerva_dsl.passes.layout import Tiling
+from nerva_dsl.tiling import Tiling
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,25 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Tiles of one width that a row is cut into.
+
+    Attributes:
+        first: number of the first tile.
+        start: the vector at which it begins.
+        vectors: in a tile.
+        count: how many such tiles follow each other.
+        parts: the tiles that each is cut into in turn.
+    """
+
+    first: int
+    start: int
+    vectors: int
+    count: int
+    parts: tuple[Piece, ...] = ()
+
+
+@dataclass(frozen=True)
 class Kernel:
     """One C function.
 
@@ -113,9 +133,11 @@ class Kernel:
         epilogue: what follows for each number; None for kernels of another shape.
         lines: once a weight, at `q`, or, of a scalar kernel, all that it does.
         moves: once a weight too, but not to contiguous places.
+        touched: members of the weight that the lines read and write at `q`.
         row_lines: of a featurewise kernel: declarations once a feature.
         sweeps: of a featurewise kernel; empty for others.
         loops: of a samplewise kernel; empty for others.
+        pieces: of a product: how the samples are cut.
         label: what it is for, as the end of its name.
         product: the argument that MKL writes a product to, where the epilogue finds it.
         implements: the source lines of all its uses.
@@ -129,21 +151,36 @@ class Kernel:
     epilogue: Epilogue | None = None
     lines: tuple[str, ...] = ()
     moves: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
     row_lines: tuple[str, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     loops: tuple[Loop, ...] = ()
+    pieces: tuple[Piece, ...] = ()
     label: str = ""
     product: str = ""
     implements: tuple[str, ...] = ()
 
+    @property
+    def tiles(self) -> int:
+        """How many tiles a row is cut into."""
+        return sum(piece.count for piece in self.pieces)
+
 
 @dataclass(frozen=True)
 class Call:
-    """One use of a kernel: what it is called with, and the values that it gives."""
+    """One use of a kernel.
+
+    Attributes:
+        kernel: its name.
+        arguments: what it is called with.
+        comment: the values that it gives.
+        group: number of the group among the graph's, whose part it is.
+    """
 
     kernel: str
     arguments: tuple[str, ...]
     comment: str
+    group: int = 0
 
 
 @dataclass(frozen=True)
@@ -323,7 +360,9 @@ class Plan:
         shuffles: of the target's vectors.
         turned: C types of the data arrays that are turned by vectors.
         vector_bytes: width of a vector.
-        jam: rows of a dense product that are computed together.
+        sparse_tiles: widths of the tiles of sparse products, in vectors.
+        dense_tiles: widths of those of dense products.
+        cuts: sizes of blocks, strips and stripes, by their names in C.
         arena: numbers in the arena.
         state_arrays: most optimizer state arrays beside a parameter.
         arrays: the parameters.
@@ -341,6 +380,8 @@ class Plan:
             `step`, in double precision.
         regrow: how patterns change; None if they stay.
         watches: what is searched when the loss is not finite.
+        groups: of the training step.
+        measured: whether the step tells how long each of them takes.
         output_offset: place of the output in the arena after `predict`.
         outputs: features of the output.
     """
@@ -353,7 +394,9 @@ class Plan:
     shuffles: Shuffles
     turned: tuple[str, ...]
     vector_bytes: int
-    jam: int
+    sparse_tiles: tuple[int, ...]
+    dense_tiles: tuple[int, ...]
+    cuts: Mapping[str, int]
     arena: int
     state_arrays: int
     arrays: tuple[Array, ...]
@@ -370,5 +413,7 @@ class Plan:
     rates: tuple[tuple[str, str], ...]
     regrow: RegrowPlan | None
     watches: tuple[Watch, ...]
+    groups: int
+    measured: bool
     output_offset: int
     outputs: int

@@ -8,7 +8,8 @@ from itertools import accumulate
 
 from nerva_dsl.codegen.bodies import Memory
 from nerva_dsl.codegen.c_expression import c_expression, helpers, number, vectorized
-from nerva_dsl.codegen.kernels import Context, make_kernel
+from nerva_dsl.codegen.kernels import make_kernel
+from nerva_dsl.codegen.making import Context
 from nerva_dsl.codegen.names import Names
 from nerva_dsl.codegen.plan import (
     Array,
@@ -25,32 +26,47 @@ from nerva_dsl.codegen.rates import reads_rates, with_rates
 from nerva_dsl.codegen.regrowing import regrow_plan
 from nerva_dsl.codegen.schedules import schedule_code
 from nerva_dsl.codegen.shuffles import shuffles
+from nerva_dsl.codegen.tiles import (
+    ACROSS,
+    DEPTH,
+    GRADIENT_VECTORS,
+    GROUP,
+    JAM,
+    SAMPLES,
+    STRIP,
+    SUM_REGISTERS,
+    Cutter,
+)
 from nerva_dsl.codegen.updates import update_function
 from nerva_dsl.codegen.vector_math import functions
+from nerva_dsl.costs import Costs
 from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct, each_operation
 from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Place
 from nerva_dsl.ir.verify import lifetimes
-from nerva_dsl.passes.layout import tiling
+from nerva_dsl.machine import Machine
 from nerva_dsl.scalar import Expr, variables
-
-# Vector registers that a dense tile may take for its sums, by vector width; the rest hold what is
-# loaded.
-_SUM_REGISTERS = {64: 24, 32: 12, 16: 12}
-_MOST_ROWS = 4
+from nerva_dsl.tiling import number_bytes, tiling
 
 
-def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Place, str]) -> Plan:
+def make_plan(
+    program: Program,
+    *,
+    machine: Machine,
+    source_lines: Mapping[Place, str],
+    measured: bool = False,
+) -> Plan:
     """The plan of a program that has been through all passes.
 
     Args:
         program: scheduled, with buffers.
-        vector_bytes: width of the target's vectors.
+        machine: that runs it.
         source_lines: the line of the source that stands at a place, for comments.
+        measured: whether the training step tells how long each kernel takes.
     """
     rates, program = with_rates(program)
-    cut = tiling(program.batch, program.precision, vector_bytes)
+    cut = tiling(program.batch, program.precision, machine.vector_bytes)
     names = Names()
     updates = {rule.name: names.fresh(f"update_{rule.name}") for rule in program.rules}
     columns = {c.value.name: names.fresh(c.value.name) for c in program.constants}
@@ -60,6 +76,7 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
         c.value.name: (columns[c.value.name], c.value.type.rows // len(c.numbers))
         for c in program.constants
     }
+    cutter = Cutter(Costs(cut, machine, number_bytes(program.precision)))
     library = _Library(source_lines, names)
     growing_weights = program.regrow.weights if program.regrow is not None else ()
     entries = []
@@ -79,6 +96,8 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
             rated=frozenset(rule.name for rule in program.rules if reads_rates(rule)),
             states={rule.name: tuple(n for n, _ in rule.states) for rule in program.rules},
             mirrored=frozenset(array.name for array in arrays if array.mirrored),
+            cutter=cutter,
+            numbers={f"&model->arrays[{array.constant}]": array.numbers for array in arrays},
             by_columns=_by_columns(program, graph),
             growing={growing.weight: i for i, growing in enumerate(growing_weights)},
         )
@@ -110,8 +129,19 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
                 if kernel.input is not None and kernel.input.features >= cut.lanes
             )
         ),
-        vector_bytes=vector_bytes,
-        jam=max(1, min(_MOST_ROWS, _SUM_REGISTERS[vector_bytes] // cut.vectors)),
+        vector_bytes=machine.vector_bytes,
+        sparse_tiles=_tile_widths(kernels, dense=False),
+        dense_tiles=_tile_widths(kernels, dense=True),
+        cuts={
+            "jam": JAM,
+            "strip": STRIP,
+            "depth": DEPTH,
+            "stripe": GRADIENT_VECTORS,
+            "group": GROUP,
+            "columns": cutter.gradient_columns(),
+            "across": ACROSS,
+            "samples": min(cut.width, SAMPLES),
+        },
         arena=program.arena,
         state_arrays=max((len(rule.states) for rule in program.rules), default=0),
         arrays=arrays,
@@ -138,8 +168,12 @@ def make_plan(program: Program, *, vector_bytes: int, source_lines: Mapping[Plac
         schedule_reads_step="step" in variables(program.schedule),
         products=products,
         rates=tuple((name, c_expression(part, "float64")) for name, part in rates.items()),
-        regrow=regrow_plan(program, constants, "".join(amount), _SUM_REGISTERS[vector_bytes]),
+        regrow=regrow_plan(
+            program, constants, "".join(amount), SUM_REGISTERS[machine.vector_bytes]
+        ),
         watches=_watches(program),
+        groups=len(program.graph("step").operations),
+        measured=measured,
         output_offset=next(b.offset for b in predict.buffers if b.value == output),
         outputs=output.type.rows,
     )
@@ -190,6 +224,16 @@ class _Library:
         return [names.fresh(_base_name(kernel)) for kernel in self._kernels]
 
 
+def _tile_widths(kernels: Iterable[Kernel], *, dense: bool) -> tuple[int, ...]:
+    """The widths of the tiles of products by blocks, or of the others, each once."""
+    pieces = [piece for kernel in kernels for piece in kernel.pieces]
+    if dense:
+        tiles = [part for piece in pieces for part in piece.parts]
+    else:
+        tiles = [piece for piece in pieces if not piece.parts]
+    return tuple(sorted({tile.vectors for tile in tiles}))
+
+
 def _base_name(kernel: Kernel) -> str:
     words = [kernel.template]
     if kernel.label:
@@ -202,13 +246,15 @@ def _base_name(kernel: Kernel) -> str:
 def _entry(program: Program, graph: Graph, context: Context, library: _Library) -> Entry:
     groups = [operation for operation in graph.operations if isinstance(operation, Group)]
     phases: dict[int, list[Call]] = {}
-    for group in groups:
+    for place, group in enumerate(groups):
         made = make_kernel(group, context)
         if made is None:
             continue
         kernel, calls = made
         key = library.add(kernel, group.origin)
-        phases.setdefault(group.phase, []).extend(replace(call, kernel=key) for call in calls)
+        phases.setdefault(group.phase, []).extend(
+            replace(call, kernel=key, group=place) for call in calls
+        )
     results = dict(graph.results)
     matrices = dict(program.confusions) if graph.name == "evaluate" else {}
     summing = graph.name in ("step", "evaluate", "growth")

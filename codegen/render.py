@@ -13,19 +13,21 @@ from nerva_dsl.codegen.planner import make_plan
 from nerva_dsl.codegen.spec import make_spec, uses_mkl
 from nerva_dsl.ir.program import Program
 from nerva_dsl.ir.types import Place
+from nerva_dsl.machine import Machine
 from nerva_dsl.model import CheckedModel
 from nerva_dsl.rewiring import GROWERS, PRUNERS
 from nerva_dsl.scalar import MAX_FACTORS
 
 # What of the common part a kernel's template calls.
 _NEEDS = {
-    "spmm": {"sparse"},
-    "spmm_transposed": {"sparse"},
-    "gemm": {"dense"},
-    "gemm_transposed": {"dense"},
+    "spmm": {"share"},
+    "spmm_transposed": {"share"},
     "gather": {"turn"},
-    "sddmm": {"dot", "dots", "shuffle"},
-    "gemm_gradient": {"dot", "shuffle"},
+    "sddmm": {"dot", "dots", "share", "shuffle"},
+    "sddmm_blocked": {"stripes", "seek", "shuffle"},
+    "gemm_gradient": {"stripes", "shuffle"},
+    "spmm_blocked": {"unpack"},
+    "spmm_transposed_blocked": {"unpack"},
     "activations_mask": {"philox"},
     "weights_mask": {"philox", "rows"},
     "weightwise": {"rows"},
@@ -40,7 +42,13 @@ _NEEDS = {
 
 
 def generate(
-    model: CheckedModel, program: Program, *, backend: str, target: str, vector_bytes: int
+    model: CheckedModel,
+    program: Program,
+    *,
+    backend: str,
+    target: str,
+    machine: Machine,
+    measured: bool = False,
 ) -> Generated:
     """The texts of a compiled model.
 
@@ -49,10 +57,18 @@ def generate(
         program: its program after all passes.
         backend: as chosen, recorded in `SPEC`.
         target: instruction set as chosen, recorded in `SPEC`.
-        vector_bytes: width of the target's vectors.
+        machine: that runs it.
+        measured: whether its training step tells how long each kernel takes.
     """
-    plan = make_plan(program, vector_bytes=vector_bytes, source_lines=_source_lines(model, program))
-    spec = make_spec(model, program, backend=backend, target=target, vector_bytes=vector_bytes)
+    plan = make_plan(
+        program,
+        machine=machine,
+        source_lines=_source_lines(model, program),
+        measured=measured,
+    )
+    spec = make_spec(
+        model, program, backend=backend, target=target, vector_bytes=machine.vector_bytes
+    )
     patterns = {
         f"{layer.name}.weight": (layer.pattern.row_start, layer.pattern.column)
         for layer in model.layers
@@ -97,7 +113,11 @@ def _render_c(plan: Plan) -> str:
 
 def _declarations(plan: Plan) -> str:
     return _render(
-        "declarations.h.j2", regrow=plan.regrow is not None, pruners=PRUNERS, growers=GROWERS
+        "declarations.h.j2",
+        regrow=plan.regrow is not None,
+        measured=plan.measured,
+        pruners=PRUNERS,
+        growers=GROWERS,
     )
 
 

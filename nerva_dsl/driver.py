@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nerva_dsl.codegen.generated import Generated
     from nerva_dsl.explain import Explanation
     from nerva_dsl.ir.program import Program
+    from nerva_dsl.machine import Machine
     from nerva_dsl.model import CheckedModel
 
 
@@ -43,7 +44,7 @@ def check(path: str | PathLike[str], overrides: Mapping[str, object] | None = No
 
 
 def ir_stages(
-    model: CheckedModel, *, backend: str, vector_bytes: int, mkl: bool = False
+    model: CheckedModel, *, backend: str, machine: Machine, mkl: bool = False
 ) -> Iterator[tuple[str, Program]]:
     """Stages 2 to 4: the program after each of them, with the stage's name."""
     from nerva_dsl.differentiate import differentiate
@@ -56,15 +57,15 @@ def ir_stages(
     with deep_recursion():
         program = verify(differentiate(program), "differentiate")
     yield "differentiate", program
-    for step in pipeline(backend=backend, vector_bytes=vector_bytes, mkl=mkl):
+    for step in pipeline(backend=backend, machine=machine, mkl=mkl):
         with deep_recursion():
             program = verify(step(program), step.name)
         yield step.name, program
 
 
-def optimize(model: CheckedModel, *, backend: str, vector_bytes: int, mkl: bool = False) -> Program:
+def optimize(model: CheckedModel, *, backend: str, machine: Machine, mkl: bool = False) -> Program:
     """Stages 2 to 4: the scheduled program of a checked model."""
-    *_, (_, program) = ir_stages(model, backend=backend, vector_bytes=vector_bytes, mkl=mkl)
+    *_, (_, program) = ir_stages(model, backend=backend, machine=machine, mkl=mkl)
     return program
 
 
@@ -80,16 +81,35 @@ def emit_c(
     return emit_model(model, backend=backend, target=target)
 
 
-def emit_model(model: CheckedModel, *, backend: str = "auto", target: str = "native") -> Generated:
-    """Stages 2 to 5."""
+def emit_model(
+    model: CheckedModel,
+    *,
+    backend: str = "auto",
+    target: str = "native",
+    measured: bool = False,
+) -> Generated:
+    """Stages 2 to 5.
+
+    Args:
+        model: the checked model.
+        backend: family of kernels.
+        target: instruction set.
+        measured: whether the C tells how long each kernel of a step takes.
+    """
     from nerva_dsl.codegen.render import generate
     from nerva_dsl.runtime.target import resolve_target
 
-    machine = resolve_target(target)
-    width, mkl = machine.vector_bytes, _has_mkl(backend)
-    program = optimize(model, backend=backend, vector_bytes=width, mkl=mkl)
+    machine = resolve_target(target).machine
+    program = optimize(model, backend=backend, machine=machine, mkl=_has_mkl(backend))
     with deep_recursion():
-        return generate(model, program, backend=backend, target=target, vector_bytes=width)
+        return generate(
+            model,
+            program,
+            backend=backend,
+            target=target,
+            machine=machine,
+            measured=measured,
+        )
 
 
 def compile_model(
@@ -134,8 +154,8 @@ def model_programs(
     """As `programs`, of a model that is checked."""
     from nerva_dsl.runtime.target import resolve_target
 
-    width = resolve_target(target).vector_bytes
-    yield from ir_stages(model, backend=backend, vector_bytes=width, mkl=_has_mkl(backend))
+    machine = resolve_target(target).machine
+    yield from ir_stages(model, backend=backend, machine=machine, mkl=_has_mkl(backend))
 
 
 def program_text(program: Program) -> str:
@@ -152,15 +172,35 @@ def explain(
     *,
     backend: str = "auto",
     target: str = "native",
+    measure: bool = False,
 ) -> Explanation:
-    """What the compiler made of a file: its layers, and the kernel of each operation."""
+    """What the compiler made of a file: its layers, and the kernel of each operation.
+
+    Args:
+        path: the file.
+        overrides: values for its `param`s.
+        backend: family of kernels.
+        target: instruction set.
+        measure: whether to compile it, train it for a moment on random data, and tell how long each
+            kernel took.
+
+    Raises:
+        DiagnosticError: the file is wrong.
+        ToolchainError: there is no C compiler, or it fails.
+    """
     from nerva_dsl.explain import explain_program
     from nerva_dsl.runtime.target import resolve_target
 
     model = check(path, overrides).model
-    width = resolve_target(target).vector_bytes
-    program = optimize(model, backend=backend, vector_bytes=width, mkl=_has_mkl(backend))
-    return explain_program(model, program)
+    machine = resolve_target(target).machine
+    program = optimize(model, backend=backend, machine=machine, mkl=_has_mkl(backend))
+    explanation = explain_program(model, program, machine)
+    if not measure:
+        return explanation
+    from nerva_dsl.runtime.measuring import kernel_seconds
+
+    generated = emit_model(model, backend=backend, target=target, measured=True)
+    return explanation.measured(kernel_seconds(generated, resolve_target(target)))
 
 
 def _has_mkl(backend: str) -> bool:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nerva_dsl.ir.operations import Group, Update
 from nerva_dsl.ir.program import Program
+from nerva_dsl.kernel_costs import works
+from nerva_dsl.machine import Machine
 from nerva_dsl.model import CheckedModel
-from nerva_dsl.record import Record
+from nerva_dsl.record import Record, replace
+
+LIMITS = {
+    "multiply": "multiplying",
+    "mkl_multiply": "multiplying",
+    "near": "second cache",
+    "far": "outer cache",
+    "memory": "memory",
+}
 
 
 class LayerRow(Record):
@@ -30,11 +42,25 @@ class LayerRow(Record):
 
 
 class OperationRow(Record):
-    """One kernel of a training step: the values that it gives, its family, and why that one."""
+    """One kernel of a training step.
+
+    Attributes:
+        name: the values that it gives.
+        kernel: its family.
+        why: that one.
+        predicted: microseconds by the cost model, on one thread.
+        bound: microseconds that its multiplications, or its reading, would take alone: the roof.
+        limit: which of these it is.
+        measured: microseconds on one thread; None if it was not measured.
+    """
 
     name: str
     kernel: str
     why: str
+    predicted: float
+    bound: float
+    limit: str
+    measured: float | None = None
 
 
 class Explanation(Record):
@@ -43,13 +69,24 @@ class Explanation(Record):
     layers: tuple[LayerRow, ...]
     operations: tuple[OperationRow, ...]
 
+    def measured(self, seconds: Sequence[float]) -> Explanation:
+        """With the times that the kernels took."""
+        rows = zip(self.operations, seconds, strict=True)
+        return replace(
+            self, operations=tuple(replace(row, measured=1e6 * time) for row, time in rows)
+        )
 
-def explain_program(model: CheckedModel, program: Program) -> Explanation:
-    """Explain a program that has been through all passes."""
+
+def explain_program(model: CheckedModel, program: Program, machine: Machine) -> Explanation:
+    """Explain a program that has been through all passes.
+
+    Args:
+        model: the checked model.
+        program: its program.
+        machine: that it was compiled for.
+    """
     groups = [op for op in program.graph("step").operations if isinstance(op, Group)]
-    transposed = {
-        group.operands[0].name for group in groups if group.kernel.endswith("_transposed")
-    }
+    transposed = {group.operands[0].name for group in groups if "_transposed" in group.kernel}
     states = {rule.name: len(rule.states) for rule in program.rules}
     number = 8 if program.precision == "float64" else 4
     sizes: dict[str, int] = {}
@@ -74,8 +111,20 @@ def explain_program(model: CheckedModel, program: Program) -> Explanation:
         for layer in model.layers
         if f"{layer.name}.weight" in sizes
     )
-    operations = tuple(OperationRow(_title(group), group.kernel, group.reason) for group in groups)
-    return Explanation(layers, operations)
+    operations = []
+    for group, work in zip(groups, works(program, program.graph("step"), machine), strict=True):
+        limit, bound = work.bound(machine)
+        operations.append(
+            OperationRow(
+                _title(group),
+                group.kernel,
+                group.reason,
+                predicted=work.time(machine) / 1000,
+                bound=bound / 1000,
+                limit=LIMITS[limit],
+            )
+        )
+    return Explanation(layers, tuple(operations))
 
 
 def _title(group: Group) -> str:

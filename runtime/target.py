@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from nerva_dsl.faults import NervaError
+from nerva_dsl.machine import Machine
+from nerva_dsl.runtime.tuned import load_constants
 
 _CPUINFO = Path("/proc/cpuinfo")
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _FIRST_PROCESSOR = 16_384  # characters; the system measures each processor that is read about
 # gcc prefers 256-bit vectors on processors that have 512-bit ones unless it is told.
 _WIDE = "-mprefer-vector-width=512"
@@ -27,6 +31,8 @@ class Target:
         name: as the user gives it.
         vector_bytes: width of a vector register; activations are padded to it.
         flags: options of the C compiler that select it.
+        cache_bytes: size of a core's second cache, for which products are cut.
+        shared_bytes: size of the cache beyond it.
         features: what `native` resolves to on this machine, sorted; empty for a named target, whose
             flags say it all. Part of the cache key: a cache may be shared between machines.
     """
@@ -35,6 +41,19 @@ class Target:
     vector_bytes: int
     flags: tuple[str, ...]
     features: tuple[str, ...] = ()
+    cache_bytes: int = Machine.cache_bytes
+    shared_bytes: int = Machine.shared_bytes
+
+    @property
+    def usual(self) -> Machine:
+        """A usual machine of this kind."""
+        return Machine(self.vector_bytes, self.cache_bytes, self.shared_bytes)
+
+    @property
+    def machine(self) -> Machine:
+        """What the cost model knows of it; of this machine, what `nervac tune` measured."""
+        measured = load_constants(self.features) if self.features else {}
+        return self.usual.with_constants(measured)
 
 
 _NAMED = (
@@ -70,10 +89,28 @@ def resolve_target(name: str) -> Target:
 def _native() -> Target:
     machine = platform.machine()
     features = processor_features()
-    if "avx512f" in features:
-        return Target("native", 64, ("-march=native", _WIDE), features)
-    width = 32 if "avx2" in features or "avx" in features else 16
-    return Target("native", width, ("-march=native",), features or (machine,))
+    wide = "avx512f" in features
+    width = 64 if wide else 32 if "avx2" in features or "avx" in features else 16
+    second = cache_size(2) or Target.cache_bytes
+    shared = cache_size(3) or max(second, Target.shared_bytes)
+    return Target(
+        "native",
+        width,
+        ("-march=native", _WIDE) if wide else ("-march=native",),
+        (*(features or (machine,)), f"l2={second}", f"l3={shared}"),
+        second,
+        shared,
+    )
+
+
+def cache_size(level: int) -> int:
+    """Bytes of a core's cache of a level, shared or not; 0 if the system does not say."""
+    try:
+        text = (_CACHES / f"index{level}" / "size").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return 0
+    match = re.fullmatch(r"(\d+)([KM])", text)
+    return int(match[1]) << (10 if match[2] == "K" else 20) if match else 0
 
 
 def processor_features() -> tuple[str, ...]:

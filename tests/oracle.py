@@ -15,6 +15,7 @@ import torch
 from nerva_dsl.driver import emit_model, ir_stages
 from nerva_dsl.ir import interpret
 from nerva_dsl.ir.program import Program
+from nerva_dsl.machine import Machine
 from nerva_dsl.model import CheckedModel, Precision
 from nerva_dsl.record import replace
 from nerva_dsl.runtime.build import build
@@ -46,7 +47,7 @@ def compiled(model: CheckedModel, precision: Precision, backend: str = "auto") -
 def programs(model: CheckedModel, precision: Precision) -> Iterator[tuple[str, Program]]:
     """The IR after each stage that has backward graphs."""
     stages = ir_stages(
-        replace(model, precision=precision), backend="native", vector_bytes=VECTOR_BYTES
+        replace(model, precision=precision), backend="native", machine=Machine(VECTOR_BYTES)
     )
     return ((name, program) for name, program in stages if name != "lower")
 

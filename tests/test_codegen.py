@@ -18,6 +18,7 @@ from nerva_dsl.codegen.render import generate
 from nerva_dsl.codegen.updates import update_function
 from nerva_dsl.driver import ir_stages, optimize
 from nerva_dsl.ir.program import Program, Rule
+from nerva_dsl.machine import Machine
 from nerva_dsl.model import CheckedModel
 from nerva_dsl.passes import pipeline
 from nerva_dsl.record import replace
@@ -44,12 +45,13 @@ def _shipped(name: str) -> CheckedModel:
 
 
 def _generate(model: CheckedModel, vector_bytes: int = 32) -> Generated:
-    program = optimize(model, backend="native", vector_bytes=vector_bytes)
+    program = optimize(model, backend="native", machine=Machine(vector_bytes))
     return _generate_from(model, program, vector_bytes)
 
 
 def _generate_from(model: CheckedModel, program: Program, vector_bytes: int) -> Generated:
-    return generate(model, program, backend="native", target="native", vector_bytes=vector_bytes)
+    machine = Machine(vector_bytes)
+    return generate(model, program, backend="native", target="native", machine=machine)
 
 
 def _run(*command: object) -> str:
@@ -75,11 +77,11 @@ def _assert_strict(folder: Path, *sources: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_no_warning_at_any_width_and_batch(name, precision, tmp_path):
     model = replace(_shipped(name), precision=precision)
-    stages = ir_stages(model, backend="native", vector_bytes=32)
+    stages = ir_stages(model, backend="native", machine=Machine(32))
     fused = next(program for stage, program in stages if stage == "fuse")  # for every width
     sources = []
     for width in WIDTHS:
-        *_, layout, kernels, schedule, buffers = pipeline(backend="native", vector_bytes=width)
+        *_, layout, kernels, schedule, buffers = pipeline(backend="native", machine=Machine(width))
         for batch in BATCHES:
             program = buffers(schedule(kernels(layout(replace(fused, batch=batch)))))
             sources.append(_generate_from(model, program, width).c_source)
@@ -123,9 +125,9 @@ def test_equal_layers_share_their_kernels(dense_layers, tmp_path):
 
 def test_functions_are_found():
     source = _generate(_shipped("digits")).c_source
-    assert {"nerva_create", "sparse_tile", "spmm_relu", "step_update", "nerva_train"} <= set(
-        _functions(source)
-    )
+    found = set(_functions(source))
+    assert {"nerva_create", "spmm_relu", "step_update", "nerva_train"} <= found
+    assert any(name.startswith("sparse_tile_") for name in found)
 
 
 # Names
@@ -206,7 +208,7 @@ loss   = softmax_cross_entropy(y, t)
 regrow { every = epochs(1); prune = magnitude(0.3); grow = random() }
 """
     )
-    program = optimize(model, backend="native", vector_bytes=32)
+    program = optimize(model, backend="native", machine=Machine(32))
     assert program.weights == ("h.weight", "y.weight")
     generated = _generate_from(model, program, 32)
     spec = ModelSpec.read(generated.spec)
@@ -344,10 +346,10 @@ static double noise(void)
     return (double)(state >> 8) / (1 << 24);
 }
 
-enum { SAMPLES = 2 * BATCH };
-static ELEMENT x[SAMPLES * INPUTS];
-static TARGET t[SAMPLES * TARGETS];
-static real output[SAMPLES * RESULTS];
+enum { GIVEN = 2 * BATCH };
+static ELEMENT x[GIVEN * INPUTS];
+static TARGET t[GIVEN * TARGETS];
+static real output[GIVEN * RESULTS];
 static int64_t counts[1 << 16];
 
 /* How many numbers in the padding of the activations in the arena are not 0. */
@@ -379,9 +381,9 @@ int main(void)
         }
         nerva_index(model, i);
     }
-    for (int i = 0; i < SAMPLES * INPUTS; i++)
+    for (int i = 0; i < GIVEN * INPUTS; i++)
         x[i] = (ELEMENT)(16 * noise());
-    for (int i = 0; i < SAMPLES * TARGETS; i++)
+    for (int i = 0; i < GIVEN * TARGETS; i++)
         t[i] = (TARGET)(10 * noise());
     real **const gradient = __libc_calloc(ARRAYS, sizeof *gradient);
     for (int i = 0; i < ARRAYS; i++)
@@ -393,7 +395,7 @@ int main(void)
     for (int call = 0; call < 110; call++) {
         if (call == 10)
             allocations = 0;
-        job.samples = call % 2 ? SAMPLES : SAMPLES - 1;
+        job.samples = call % 2 ? GIVEN : GIVEN - 1;
         error |= nerva_train(model, &job, &report);
         error |= nerva_predict(model, &job, &report, output);
         error |= nerva_evaluate(model, &job, &report, counts);
@@ -439,7 +441,7 @@ def _driver(model: CheckedModel, generated: Generated, folder: Path) -> tuple[in
         kind, targets = "real", model.target.size
     path = folder / "driver.c"
     # Columns and gradients lie in the arena too, and have no padding.
-    program = optimize(model, backend="native", vector_bytes=generated.spec["vector_bytes"])
+    program = optimize(model, backend="native", machine=Machine(generated.spec["vector_bytes"]))
     padded = np.ones(program.arena, int)
     for graph in program.graphs:
         for buffer in graph.buffers:

@@ -15,6 +15,7 @@ from nerva_dsl.ir import interpret
 from nerva_dsl.ir.operations import Update
 from nerva_dsl.ir.parse import parse_program
 from nerva_dsl.ir.verify import verify
+from nerva_dsl.machine import Machine
 from nerva_dsl.record import replace
 from nerva_dsl.source import Source
 from oracle import at_pattern, dense
@@ -331,7 +332,7 @@ train {
 @pytest.mark.parametrize("stage", ["differentiate", "buffers"])
 def test_gradients_of_a_whole_model_are_finite_differences(stage):
     model = replace(check_source(Source("whole.nerva", MODEL), {}).model, precision="float64")
-    programs = dict(ir_stages(model, backend="native", vector_bytes=32))
+    programs = dict(ir_stages(model, backend="native", machine=Machine(32)))
     rng = np.random.default_rng(6)
     parameters = _parameters(programs[stage], rng)
     x, t = rng.normal(size=(7, 6)), rng.integers(0, 3, 7)

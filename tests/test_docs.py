@@ -35,6 +35,7 @@ from nerva_dsl.grammar.formatter import format_source
 from nerva_dsl.grammar.layout import Block, split
 from nerva_dsl.grammar.parser import lexemes, parse
 from nerva_dsl.grammar.tables import tables
+from nerva_dsl.machine import Machine
 from nerva_dsl.passes import pipeline
 from nerva_dsl.runtime.spec import ModelSpec
 from nerva_dsl.source import Source
@@ -314,7 +315,11 @@ def test_the_language_page_is_complete():
 
 
 def test_the_stages_are_listed():
-    names = ["lower", "differentiate", *(p.name for p in pipeline(backend="auto", vector_bytes=64))]
+    names = [
+        "lower",
+        "differentiate",
+        *(p.name for p in pipeline(backend="auto", machine=Machine(64))),
+    ]
     for name in names:
         assert f"| `{name}` |" in TEXTS["docs/architecture.md"]
         assert f"`{name}`" in TEXTS["docs/command-line.md"]

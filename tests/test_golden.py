@@ -19,6 +19,7 @@ from nerva_dsl.check import check
 from nerva_dsl.driver import emit_model, ir_stages
 from nerva_dsl.ir.parse import parse_program
 from nerva_dsl.ir.text import print_program
+from nerva_dsl.machine import Machine
 from nerva_dsl.runtime.build import build
 from nerva_dsl.runtime.loading import load_module
 from nerva_dsl.runtime.target import resolve_target
@@ -45,7 +46,7 @@ def model(request, monkeypatch, models):
 
 def _stages(model):
     width = resolve_target(TARGET).vector_bytes
-    return list(ir_stages(model, backend="native", vector_bytes=width))
+    return list(ir_stages(model, backend="native", machine=Machine(width)))
 
 
 @pytest.mark.parametrize("model", MODELS, indirect=True)

@@ -26,6 +26,7 @@ from nerva_dsl.ir.program import Buffer, Constant, Graph, Parameter, Program, Ru
 from nerva_dsl.ir.text import print_program
 from nerva_dsl.ir.types import Layout, Place, Type, Value
 from nerva_dsl.ir.verify import InvalidProgram, lifetimes, verify
+from nerva_dsl.machine import Machine
 from nerva_dsl.record import replace
 from nerva_dsl.scalar import OPERATORS, Number, Var, apply
 
@@ -201,7 +202,7 @@ def test_places_in_a_directory_with_spaces(name, models, tmp_path):
     path = tmp_path / "my models: 2, @ home" / f"{name}.nerva"
     path.parent.mkdir()
     path.write_text((models / path.name).read_text(encoding="utf-8"), encoding="utf-8")
-    for _, program in ir_stages(check(path, {}).model, backend="native", vector_bytes=32):
+    for _, program in ir_stages(check(path, {}).model, backend="native", machine=Machine(32)):
         _assert_reads_back(program)
 
 

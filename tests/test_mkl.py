@@ -18,12 +18,13 @@ from nerva_dsl import driver
 from nerva_dsl.check import check
 from nerva_dsl.driver import emit_model
 from nerva_dsl.faults import ToolchainError
+from nerva_dsl.machine import Machine
 from nerva_dsl.passes.choose_kernels import MKL_PREFIX
 from nerva_dsl.runtime import build as build_module
 from nerva_dsl.runtime import mkl as mkl_module
 from nerva_dsl.runtime.build import build
 from nerva_dsl.runtime.loading import load_module
-from nerva_dsl.runtime.target import resolve_target
+from nerva_dsl.runtime.target import Target, resolve_target
 from oracle import dense, needs_mkl
 
 
@@ -138,8 +139,9 @@ def test_without_mkl_its_backend_says_what_to_install(models, monkeypatch):
     assert driver.emit_c(models / "digits.nerva", backend="mkl").uses_mkl  # renders all the same
 
 
-def test_auto_takes_mkl_for_dense_products_only(models, monkeypatch):
+def test_auto_takes_mkl_where_its_dense_product_is_faster(models, monkeypatch):
     monkeypatch.setattr(mkl_module, "find_mkl", object)
+    monkeypatch.setattr(Target, "machine", Machine(mkl_multiply=0.0))
     for name, kernels in (
         ("digits", set()),
         ("digits_dense", {"mkl_gemm", "mkl_gemm_transposed", "mkl_gemm_gradient"}),

@@ -23,6 +23,7 @@ from nerva_dsl.check import check, check_source
 from nerva_dsl.codegen.render import generate as generate_c
 from nerva_dsl.driver import ir_stages
 from nerva_dsl.ir.program import Program as IrProgram
+from nerva_dsl.machine import Machine
 from nerva_dsl.record import replace
 from nerva_dsl.runtime.mkl import find_mkl
 from nerva_dsl.runtime.model import Model
@@ -87,9 +88,9 @@ def _variants(seed):
     for number, precision in enumerate(("float64", "float32")):
         backend = "mkl" if (seed + number) % 2 and find_mkl() is not None else "native"
         own = replace(model, precision=precision)
-        _, *stages = ir_stages(own, backend=backend, vector_bytes=width)
+        _, *stages = ir_stages(own, backend=backend, machine=Machine(width))
         generated = generate_c(
-            own, stages[-1][1], backend=backend, target="native", vector_bytes=width
+            own, stages[-1][1], backend=backend, target="native", machine=Machine(width)
         )
         yield Variant(seed, precision, backend, program, tuple(stages)), generated
 

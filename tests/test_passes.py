@@ -21,15 +21,16 @@ from nerva_dsl.ir.parse import parse_program
 from nerva_dsl.ir.program import Program
 from nerva_dsl.ir.text import print_program
 from nerva_dsl.ir.verify import lifetimes, verify, views
+from nerva_dsl.machine import Machine
 from nerva_dsl.passes import pipeline
 from nerva_dsl.passes.choose_kernels import BACKENDS, BackendError, ChooseKernels
 from nerva_dsl.passes.expand import Expand
-from nerva_dsl.passes.layout import tiling
 from nerva_dsl.passes.plan_buffers import PlanBuffers
 from nerva_dsl.passes.schedule import Schedule
+from nerva_dsl.tiling import LINE_BYTES, number_bytes, tiling
 
 FOLDER = Path(__file__).parent / "passes"
-PASSES = {step.name: step for step in pipeline(backend="native", vector_bytes=32)}
+PASSES = {step.name: step for step in pipeline(backend="native", machine=Machine(32))}
 CASES = sorted(
     str(path.relative_to(FOLDER)).removesuffix(".before.ir") for path in FOLDER.rglob("*.before.ir")
 )
@@ -137,7 +138,7 @@ def test_a_second_time_changes_nothing(case):
 @pytest.mark.parametrize("name", ["digits", "residual", "custom", "autoencoder", "digits_dense"])
 def test_a_second_time_changes_nothing_in_shipped_models(name, models):
     model = check(models / f"{name}.nerva", {}).model
-    for stage, program in ir_stages(model, backend="native", vector_bytes=32):
+    for stage, program in ir_stages(model, backend="native", machine=Machine(32)):
         if stage in IDEMPOTENT:
             assert PASSES[stage](program) == program, stage
 
@@ -166,7 +167,7 @@ def test_what_follows_a_pass_keeps_the_meaning(case):
 def test_unknown_backend(backend):
     program = _read("kernels/sparse", "before")
     with pytest.raises(BackendError, match="there is no backend") as caught:
-        ChooseKernels(backend)(program)
+        ChooseKernels(Machine(), backend)(program)
     assert repr(backend) in str(caught.value)
     assert all(name in str(caught.value) for name in BACKENDS)
 
@@ -174,12 +175,39 @@ def test_unknown_backend(backend):
 @pytest.mark.parametrize("case", ["kernels/sparse", "kernels/dense"])
 def test_auto_is_native_without_mkl(case):
     program = _read(case, "before")
-    assert ChooseKernels("auto")(program) == ChooseKernels("native")(program)
+    machine = Machine(mkl_multiply=0.0)
+    assert ChooseKernels(machine, "auto")(program) == ChooseKernels(machine, "native")(program)
+
+
+def _kernels(case, machine, **options):
+    program = ChooseKernels(machine, **options)(_read(case, "before"))
+    groups = (group for graph in program.graphs for group in graph.operations)
+    return {group.kernel for group in groups if "mm" in group.kernel}
+
+
+@pytest.mark.parametrize(
+    ("mkl_multiply", "kernels"),
+    [
+        (0.0, {"mkl_gemm", "mkl_gemm_transposed", "mkl_gemm_gradient"}),
+        (1.0, {"gemm", "gemm_transposed", "gemm_gradient"}),
+    ],
+)
+def test_auto_takes_the_faster_dense_product(mkl_multiply, kernels):
+    machine = Machine(multiply=0.5, mkl_multiply=mkl_multiply, near=0.0)
+    assert _kernels("kernels/dense", machine, mkl=True) <= kernels
 
 
 def test_auto_takes_generated_sparse_products_beside_mkl():
-    program = _read("kernels/sparse", "before")
-    assert ChooseKernels("auto", mkl=True)(program) == ChooseKernels("native")(program)
+    machine = Machine(mkl_multiply=0.0)
+    sparse = _kernels("kernels/sparse", machine, mkl=True)
+    assert sparse == _kernels("kernels/sparse", machine, backend="native")
+
+
+@pytest.mark.parametrize(("non_zero", "blocked"), [(0.0, False), (1000.0, True)])
+def test_dense_enough_weights_go_by_blocks(non_zero, blocked):
+    found = _kernels("kernels/sparse", Machine(multiply=0.5, non_zero=non_zero, row=0.0))
+    assert found
+    assert all(kernel.endswith("_blocked") == blocked for kernel in found)
 
 
 # Layout
@@ -188,13 +216,13 @@ def test_auto_takes_generated_sparse_products_beside_mkl():
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("vector_bytes", [16, 32, 64])
 def test_tilings_hold_the_batch_with_little_padding(precision, vector_bytes):
+    size = number_bytes(precision)
     for batch in (*range(1, 300), 1000, 4096, 65536):
         cut = tiling(batch, precision, vector_bytes)
-        assert cut.lanes * (8 if precision == "float64" else 4) == vector_bytes
-        assert 1 <= cut.vectors <= 8
-        assert cut.stride == cut.lanes * cut.vectors * cut.tiles
-        # Less than a vector for each tile.
-        assert batch <= cut.stride < batch + cut.lanes * cut.tiles
+        assert cut.lanes * size == vector_bytes
+        assert batch <= cut.width < batch + cut.lanes
+        assert cut.width <= cut.stride < cut.width + LINE_BYTES // size
+        assert cut.stride * size % LINE_BYTES == 0
 
 
 # Preconditions

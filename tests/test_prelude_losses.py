@@ -16,6 +16,7 @@ from nerva_dsl.differentiate import differentiate
 from nerva_dsl.driver import ir_stages
 from nerva_dsl.ir.interpret import run
 from nerva_dsl.lower import lower
+from nerva_dsl.machine import Machine
 from nerva_dsl.source import Source
 
 K = 4
@@ -57,7 +58,7 @@ def programs(name, precision, count):
         f"train {{\n precision = {precision}\n}}\n"
     )
     model = check_source(Source("losses.nerva", text)).model
-    *_, (_, last) = ir_stages(model, backend="native", vector_bytes=32)
+    *_, (_, last) = ir_stages(model, backend="native", machine=Machine(32))
     return differentiate(lower(model)), last
 
 

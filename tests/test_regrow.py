@@ -24,6 +24,7 @@ from regrowing import (
 from nerva_dsl.check import check_source
 from nerva_dsl.driver import ir_stages
 from nerva_dsl.ir import interpret
+from nerva_dsl.machine import Machine
 from nerva_dsl.source import Source
 
 PRUNING = [("magnitude", 0.3), ("set", 0.45), ("threshold", 0.02), ("magnitude", 0.02)]
@@ -140,7 +141,7 @@ def test_dense_gradients_are_those_of_the_interpreter(models, variant):
     net = trained(models[variant])
     X, t = data(17, seed=1)
     model = check_source(Source("changing.nerva", text()), {}).model
-    *_, (_, program) = ir_stages(model, backend="native", vector_bytes=32)
+    *_, (_, program) = ir_stages(model, backend="native", machine=Machine(32))
     given = {name: value for name, value in net.parameters().items() if "average" not in name}
     outcome = interpret.run(program, "growth", parameters=given, x=X, t=t)
     gradients = dense_gradients(net, X, t)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.front_end.files import KINDS, deep_network, long_file
-from benchmarks.yardstick import machine
+from benchmarks.yardstick import machine as machines
 from benchmarks.yardstick.report import table
 from nerva_dsl import driver
 from nerva_dsl.codegen.planner import make_plan
@@ -65,7 +65,7 @@ def measured(scratch: Path, repeats: int, lines: int = LINES) -> str:
         repeats: runs of each command.
         lines: of each long file.
     """
-    load = machine.load_average()
+    load = machines.load_average()
     files: dict[str, Path] = {}
     for kind in KINDS:
         files[kind] = scratch / f"{kind}.nerva"
@@ -104,12 +104,12 @@ def measured(scratch: Path, repeats: int, lines: int = LINES) -> str:
     for depth in map(str, DEPTHS):
         of_c, kernels = size(files[depth])
         deep.append([depth, *_shown(medians[depth]), f"{of_c:,}", str(kernels)])
-    described = machine.describe(threads=1, removed=())
+    described = machines.describe(threads=1, removed=())
     return "\n".join(
         [
             f"{described['date']}, {described['cpu']} ({described['cpu_model']}), "
             f"Python {described['python']}, {described['compiler']}; medians of {repeats}; load "
-            f"average before {load:.1f}, after {machine.load_average():.1f}; a Python loop of "
+            f"average before {load:.1f}, after {machines.load_average():.1f}; a Python loop of "
             f"{_ADDITIONS:,} additions took {statistics.median(loops):.2f} s meanwhile.",
             "",
             table(header, rows),
@@ -146,10 +146,10 @@ def run(cache: Path, *arguments: str) -> Time:
 def size(file: Path) -> tuple[int, int]:
     """Lines of the C that a file becomes, and how many different kernels are in it."""
     model = driver.check(file).model
-    width = resolve_target("native").vector_bytes
-    program = driver.optimize(model, backend="native", vector_bytes=width)
-    kernels = make_plan(program, vector_bytes=width, source_lines={}).kernels
-    generated = generate(model, program, backend="native", target="native", vector_bytes=width)
+    machine = resolve_target("native").machine
+    program = driver.optimize(model, backend="native", machine=machine)
+    kernels = make_plan(program, machine=machine, source_lines={}).kernels
+    generated = generate(model, program, backend="native", target="native", machine=machine)
     return generated.c_source.count("\n"), len(kernels)
 
 

@@ -379,6 +379,7 @@ def ir(
 
 @command(
     "nervac explain models/cifar10.nerva -D density=0.05",
+    "nervac explain models/cifar10.nerva --measure",
     "nervac explain --code N0203",
     "nervac explain --prelude gelu",
     "nervac explain --prelude               # lists the names",
@@ -399,6 +400,9 @@ def explain(
             help="Instead of a file: a function, loss, optimizer, schedule or initialiser.",
         ),
     ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Compile it, and time each kernel.")
+    ] = False,
     overrides: Overrides = None,
     backend: BackendOption = Backend.AUTO,
     target: TargetOption = "native",
@@ -406,9 +410,13 @@ def explain(
     """Show layers, memory, work and chosen kernels; or what a message or a name means.
 
     For each layer its shape, density, non-zeros, bytes, and floating-point operations per sample;
-    for each operation the kernel that computes it, and why. With --code: what the message is of,
-    with an example that has it and one that is right. With --prelude: what the language comes
-    with under a name, its formula, its derivative as the compiler sees it, and a plot.
+    for each operation the kernel that computes it, how long that should take on one thread, and
+    why that one. --measure trains on random data for a moment: how long each kernel takes, and how
+    near that is to what multiplying, or reading from a cache or memory, would take alone.
+
+    With --code: what the message is of, with an example that has it and one that is right. With
+    --prelude: what the language comes with under a name, its formula, its derivative as the
+    compiler sees it, and a plot.
     """
     from nerva_dsl.cli.explain import explain_code, explain_file
     from nerva_dsl.cli.failures import UsageError
@@ -416,6 +424,8 @@ def explain(
 
     if [file, code, prelude].count(None) != 2:
         raise UsageError("explain takes one of FILE, --code and --prelude")
+    if measure and file is None:
+        raise UsageError("--measure is of a FILE")
     if code is not None:
         explain_code(code)
     elif prelude is not None:
@@ -423,7 +433,8 @@ def explain(
 
         explain_prelude(prelude)
     elif file is not None:
-        explain_file(file, parse_overrides(overrides), backend=backend.value, target=target)
+        values = parse_overrides(overrides)
+        explain_file(file, values, backend=backend.value, target=target, measure=measure)
 
 
 @command(
@@ -443,6 +454,26 @@ def from_nerva(
     from nerva_dsl.cli.from_nerva import print_translation
 
     print_translation(options)
+
+
+@command("nervac tune", "nervac tune --forget")
+def tune(
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Go back to the constants of a usual machine.")
+    ] = False,
+) -> None:
+    """Measure this machine, so that kernels are chosen by its own times.
+
+    A few models are compiled and trained for a moment, about a minute in all; the machine should
+    have nothing else to do. The constants are kept in the cache directory, and models compiled
+    from then on may be computed by other kernels.
+    """
+    from nerva_dsl.cli.tune import forget_machine, tune_machine
+
+    if forget:
+        forget_machine()
+    else:
+        tune_machine()
 
 
 @command("nervac doctor", "nervac doctor --json")

@@ -8,12 +8,14 @@ from pathlib import Path
 from nerva_dsl.cli.failures import UsageError
 
 
-def explain_file(file: Path, overrides: Mapping[str, object], *, backend: str, target: str) -> None:
+def explain_file(
+    file: Path, overrides: Mapping[str, object], *, backend: str, target: str, measure: bool
+) -> None:
     """Print two tables: the layers, and the operations of a step with their kernels."""
     from nerva_dsl import driver
     from nerva_dsl.cli.tables import cost_table, kernel_table, output_console
 
-    explanation = driver.explain(file, overrides, backend=backend, target=target)
+    explanation = driver.explain(file, overrides, backend=backend, target=target, measure=measure)
     console = output_console()
     console.print(cost_table(explanation.layers))
     console.print(kernel_table(explanation.operations))

@@ -11,6 +11,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from nerva_dsl.explain import LayerRow, OperationRow
+    from nerva_dsl.machine import Machine
 
 
 def output_console() -> Console:
@@ -71,9 +72,31 @@ def cost_table(layers: Sequence[LayerRow]) -> Table:
 
 def kernel_table(operations: Sequence[OperationRow]) -> Table:
     """The kernel of each operation, in the order of the step."""
-    table = _table(("operation", "left"), ("kernel", "left"), ("why", "left"))
+    measured = any(operation.measured is not None for operation in operations)
+    columns = [("operation", "left"), ("kernel", "left"), ("predicted µs", "right")]
+    if measured:
+        columns += [("measured µs", "right"), ("of the roof", "right"), ("which is", "left")]
+    table = _table(*columns, ("why", "left"))
     for operation in operations:
-        table.add_row(operation.name, operation.kernel, operation.why)
+        cells = [operation.name, operation.kernel, f"{operation.predicted:.1f}"]
+        if operation.measured is not None:
+            part = operation.bound / operation.measured if operation.measured else 0.0
+            cells += [f"{operation.measured:.1f}", f"{part:.0%}", operation.limit]
+        table.add_row(*cells, operation.why)
+    table.add_section()
+    total = [f"{sum(operation.predicted for operation in operations):.1f}"]
+    if measured:
+        total.append(f"{sum(operation.measured or 0 for operation in operations):.1f}")
+    table.add_row("one thread", "", *total)
+    return table
+
+
+def constant_table(usual: Machine, machine: Machine) -> Table:
+    """The constants of the cost model, usual and measured."""
+    columns = (("nanoseconds of", "left"), ("usual", "right"), ("here", "right"))
+    table = _table(*columns)
+    for name, value in machine.constants().items():
+        table.add_row(name.replace("_", " "), f"{usual.constants()[name]:.3g}", f"{value:.3g}")
     return table
 
 

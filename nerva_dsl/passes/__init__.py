@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from nerva_dsl.ir.program import Program
+from nerva_dsl.machine import Machine
 from nerva_dsl.passes.choose_kernels import ChooseKernels
 from nerva_dsl.passes.drop_dead import DropDead
 from nerva_dsl.passes.expand import Expand
@@ -33,12 +34,12 @@ class Pass(Protocol):
         """The program after the pass; the argument is not changed."""
 
 
-def pipeline(*, backend: str, vector_bytes: int, mkl: bool = False) -> tuple[Pass, ...]:
+def pipeline(*, backend: str, machine: Machine, mkl: bool = False) -> tuple[Pass, ...]:
     """All passes in order.
 
     Args:
         backend: family of kernels.
-        vector_bytes: width of the target's vectors.
+        machine: that runs the model.
         mkl: whether MKL is installed.
     """
     return (
@@ -47,8 +48,8 @@ def pipeline(*, backend: str, vector_bytes: int, mkl: bool = False) -> tuple[Pas
         Reuse(),
         DropDead(),
         Fuse(),
-        ChooseLayout(vector_bytes),
-        ChooseKernels(backend, mkl),
+        ChooseLayout(machine.vector_bytes),
+        ChooseKernels(machine, backend, mkl),
         Schedule(),
         PlanBuffers(),
     )

@@ -6,9 +6,10 @@ families may be taken; this is the one place that knows them all.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
+from nerva_dsl.costs import Costs
 from nerva_dsl.faults import NervaError
 from nerva_dsl.ir.operations import (
     Bernoulli,
@@ -20,8 +21,10 @@ from nerva_dsl.ir.operations import (
 )
 from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Graph, Program
+from nerva_dsl.machine import Machine
 from nerva_dsl.passes.domains import Domain, group_domain
 from nerva_dsl.record import replace
+from nerva_dsl.tiling import number_bytes, tiling
 
 BACKENDS = ("auto", "mkl", "native")
 
@@ -31,15 +34,14 @@ MKL_PREFIX = "mkl_"
 # MKL's 32-bit interface is the one that is linked.
 _MOST_MKL_NUMBERS = 2**31 - 1
 
-# What MKL computes, and what is chosen for it when there is a choice. Dense products are MKL's
-# ground; its sparse product was slower than the generated one at every density that was measured
-# (docs/performance.md).
-_MKL_KERNELS = {
-    "spmm": ("mkl_spmm", False),
-    "spmm_transposed": ("mkl_spmm_transposed", False),
-    "gemm": ("mkl_gemm", True),
-    "gemm_transposed": ("mkl_gemm_transposed", True),
-    "gemm_gradient": ("mkl_gemm_gradient", True),
+# The products, and which of them MKL has.
+_PRODUCTS = {
+    "spmm": "mkl_spmm",
+    "spmm_transposed": "mkl_spmm_transposed",
+    "sddmm": None,
+    "gemm": "mkl_gemm",
+    "gemm_transposed": "mkl_gemm_transposed",
+    "gemm_gradient": "mkl_gemm_gradient",
 }
 
 
@@ -52,11 +54,13 @@ class ChooseKernels:
     """See the module's docstring.
 
     Attributes:
+        machine: that runs the model, for the cost model.
         backend: `native`, generated C only; `mkl`, MKL for every product that it has; `auto`, for
-            each operation what a simple rule says is faster.
+            each operation what the cost model says is fastest.
         mkl: whether MKL is installed, for `auto`.
     """
 
+    machine: Machine
     backend: str = "auto"
     mkl: bool = False
     name: str = "kernels"
@@ -71,41 +75,75 @@ class ChooseKernels:
             raise BackendError(
                 f"there is no backend {self.backend!r}; choose one of {', '.join(BACKENDS)}"
             )
-        parameters = frozenset(parameter.value.name for parameter in program.parameters)
-        graphs = (
-            self._choose(graph, frozenset(patterns(program, graph)), parameters)
-            for graph in program.graphs
-        )
+        cut = tiling(program.batch, program.precision, self.machine.vector_bytes)
+        costs = Costs(cut, self.machine, number_bytes(program.precision))
+        stored = {parameter.value.name: parameter.nnz for parameter in program.parameters}
+        graphs = (self._choose(program, graph, costs, stored) for graph in program.graphs)
         return replace(program, graphs=tuple(graphs))
 
-    def _choose(self, graph: Graph, weights: Collection[str], parameters: Collection[str]) -> Graph:
+    def _choose(
+        self, program: Program, graph: Graph, costs: Costs, stored: Mapping[str, int]
+    ) -> Graph:
+        weights = patterns(program, graph)
         operations: list[Operation] = []
         for operation in graph.operations:
             if isinstance(operation, Group):
-                kernel, reason = _native(operation, group_domain(operation.body, weights))
-                if kernel in _MKL_KERNELS:
-                    kernel, reason = self._family(operation, kernel, reason, parameters)
+                kernel, reason = _native(
+                    operation, group_domain(operation.body, frozenset(weights))
+                )
+                if kernel in _PRODUCTS:
+                    nnz = stored[weights[operation.operands[0].name].name]
+                    kernel, reason = self._product(operation, kernel, reason, nnz, costs, stored)
                 operation = replace(operation, kernel=kernel, reason=reason)  # noqa: PLW2901
             operations.append(operation)
         return replace(graph, operations=tuple(operations))
 
-    def _family(
-        self, group: Group, kernel: str, reason: str, parameters: Collection[str]
+    def _product(
+        self,
+        group: Group,
+        kernel: str,
+        reason: str,
+        nnz: int,
+        costs: Costs,
+        parameters: Container[str],
     ) -> tuple[str, str]:
-        """MKL's kernel for a product, or the generated one."""
-        name, faster = _MKL_KERNELS[kernel]
+        """The kernel of a product: MKL's, or one of the generated ones."""
+        name = _PRODUCTS[kernel]
         weight = group.operands[0].type
-        if self.backend == "native":
-            return kernel, reason
-        if group.operands[0].name not in parameters and "spmm" in kernel:
-            return kernel, f"{reason}; MKL's handles know the weights, and here are masked ones"
-        if weight.rows * weight.columns > _MOST_MKL_NUMBERS and "gemm" in kernel:
-            return kernel, f"{reason}; too large for MKL's 32-bit interface"
-        if self.backend == "mkl":
-            return name, f"{reason}; the backend is mkl"
-        if self.mkl and faster:
-            return name, f"{reason}, and MKL's product is the faster one"
-        return kernel, reason
+        rows, depth = weight.rows, weight.columns
+        if kernel.endswith("_transposed"):
+            rows, depth = depth, rows
+        if self.backend == "mkl" and name is not None:
+            if "spmm" in kernel and group.operands[0].name not in parameters:
+                reason = f"{reason}; MKL's handles know the weights, and here are masked ones"
+            elif "gemm" in kernel and rows * depth > _MOST_MKL_NUMBERS:
+                reason = f"{reason}; too large for MKL's 32-bit interface"
+            else:
+                return name, f"{reason}; the backend is mkl"
+        match kernel:
+            case "sddmm":
+                ways = {
+                    kernel: costs.sddmm(nnz),
+                    f"{kernel}_blocked": costs.sddmm_blocked(rows, nnz, depth),
+                }
+            case "spmm" | "spmm_transposed":
+                tiles = costs.sparse_tiles(rows, nnz, depth)
+                ways = {
+                    kernel: costs.spmm(rows, nnz, depth, tiles),
+                    f"{kernel}_blocked": costs.spmm_blocked(rows, nnz, depth),
+                }
+            case _:
+                gradient = kernel == "gemm_gradient"
+                ways = {kernel: (costs.gemm_gradient if gradient else costs.gemm)(rows, depth)}
+                if self.mkl and self.backend == "auto" and rows * depth <= _MOST_MKL_NUMBERS:
+                    by_mkl = costs.mkl_gemm_gradient if gradient else costs.mkl_gemm
+                    ways[f"{MKL_PREFIX}{kernel}"] = by_mkl(rows, depth)
+        best = min(ways, key=lambda way: ways[way].time(self.machine))
+        if best.endswith("_blocked"):
+            reason = f"{reason}; so dense that blocks with their zeros are faster"
+        elif best.startswith(MKL_PREFIX):
+            reason = f"{reason}, and MKL's product is the faster one"
+        return best, reason
 
 
 _BY_DOMAIN = {

@@ -1,8 +1,8 @@
 """Choose layouts: activations feature-major with a padded batch, data sample-major.
 
 Before: batched values have no layout. After: each has one; a row of an activation is the batch,
-padded to whole tiles of vectors. Why: a non-zero `w[i, j]` then adds a multiple of row j to row i
-in full-width operations with no remainder, and the sums of one tile fit the vector registers.
+padded to whole vectors. Why: a non-zero `w[i, j]` then adds a multiple of row j to row i in
+full-width operations with no remainder.
 """
 
 from __future__ import annotations
@@ -12,43 +12,7 @@ from dataclasses import dataclass
 from nerva_dsl.ir.program import Program
 from nerva_dsl.ir.types import Layout, Value
 from nerva_dsl.record import replace
-
-# With eight sums of a row in registers there are enough independent chains to hide the latency of
-# a multiply-add, and registers to spare for what is loaded.
-VECTORS_PER_TILE = 8
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """How a row of an activation is cut.
-
-    Attributes:
-        lanes: numbers in a vector.
-        vectors: vectors in a tile.
-        tiles: tiles in a row.
-    """
-
-    lanes: int
-    vectors: int
-    tiles: int
-
-    @property
-    def width(self) -> int:
-        """Numbers in a tile."""
-        return self.lanes * self.vectors
-
-    @property
-    def stride(self) -> int:
-        """Numbers in a row, padding included."""
-        return self.width * self.tiles
-
-
-def tiling(batch: int, precision: str, vector_bytes: int) -> Tiling:
-    """The tiling of a batch: as few tiles as hold it, and those as small as will do."""
-    lanes = vector_bytes // (8 if precision == "float64" else 4)
-    vectors = -(-batch // lanes)
-    tiles = -(-vectors // VECTORS_PER_TILE)
-    return Tiling(lanes, -(-vectors // tiles), tiles)
+from nerva_dsl.tiling import tiling
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,10 @@ double nerva_learning_rate(double epoch, double epochs, double step);
 enum {
     BATCH = 32,      /* most samples in a step */
     LANES = 16,       /* numbers in a vector */
-    TILE = 32,      /* numbers of a row that are computed at once */
+    WIDTH = 32,     /* numbers of a row: the batch in whole vectors */
     STRIDE = 32,    /* numbers from one row of an activation to the next */
-    JAM = 4,         /* rows of a dense product that are computed at once */
+    SAMPLES = 32,    /* of which turned rows are kept */
+    STRIP = 64,       /* rows of a product that one thread goes through together */
     BLOCK = 16         /* non-zeros whose gradients are computed at once */
 };
 enum {
@@ -262,6 +263,36 @@ int64_t *nerva_row_start(nerva_model *model, int parameter)
 int32_t *nerva_column(nerva_model *model, int parameter)
 {
     return model->arrays[parameter].column;
+}
+
+enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
+
+typedef struct {
+    int64_t begin, end;
+} Rows;
+
+/* The first row before which lies so much work. */
+static int64_t row_after(const int64_t *start, int64_t rows, int64_t work)
+{
+    int64_t low = 0, high = rows;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (start[middle] + ROW_WORK * middle < work)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The rows of a tile of samples that this thread computes. All tiles together are cut into as many
+ * parts of equal work as there are threads; what a number is does not depend on who computes it. */
+static Rows share(const int64_t *start, int64_t rows, int tile, int tiles)
+{
+    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    const int64_t work = start[rows] + ROW_WORK * rows;
+    return (Rows){ row_after(start, rows, work * tiles * thread / threads - work * tile),
+                   row_after(start, rows, work * tiles * (thread + 1) / threads - work * tile) };
 }
 
 /* The one place that derives everything else from a pattern and its values: sorts the non-zeros by
@@ -800,11 +831,14 @@ static inline real sum_lanes(vector lanes)
 static inline real dot(const real *a, const real *b)
 {
     vector even = {0}, odd = {0};
-    for (int start = 0; start < STRIDE; start += TILE) {
-        const vector *const left = (const vector *)(a + start), *const right = (const vector *)(b + start);
-        even += left[0] * right[0];
-        odd += left[1] * right[1];
+    const vector *const left = (const vector *)a, *const right = (const vector *)b;
+    int k = 0;
+    for (; k + 2 * LANES <= WIDTH; k += 2 * LANES) {
+        even += left[k / LANES] * right[k / LANES];
+        odd += left[k / LANES + 1] * right[k / LANES + 1];
     }
+    if (k < WIDTH)
+        even += left[k / LANES] * right[k / LANES];
     return sum_lanes(even + odd);
 }
 
@@ -822,7 +856,7 @@ static inline void dots(const real *dz, const real *x, const int32_t *column, re
         const real *const x5 = x + (int64_t)column[5] * STRIDE;
         const real *const x6 = x + (int64_t)column[6] * STRIDE;
         const real *const x7 = x + (int64_t)column[7] * STRIDE;
-        for (int start = 0; start < STRIDE; start += LANES) {
+        for (int start = 0; start < WIDTH; start += LANES) {
             const vector d = *(const vector *)(dz + start);
             s0 += d * *(const vector *)(x0 + start);
             s1 += d * *(const vector *)(x1 + start);
@@ -844,7 +878,7 @@ static inline void dots(const real *dz, const real *x, const int32_t *column, re
         const real *const x13 = x + (int64_t)column[13] * STRIDE;
         const real *const x14 = x + (int64_t)column[14] * STRIDE;
         const real *const x15 = x + (int64_t)column[15] * STRIDE;
-        for (int start = 0; start < STRIDE; start += LANES) {
+        for (int start = 0; start < WIDTH; start += LANES) {
             const vector d = *(const vector *)(dz + start);
             s8 += d * *(const vector *)(x8 + start);
             s9 += d * *(const vector *)(x9 + start);
@@ -889,6 +923,385 @@ static inline void dots(const real *dz, const real *x, const int32_t *column, re
     *(vector *)(result + 0) = s0;
 }
 
+/* Keep a vector in a register: gcc would load it anew for each multiplication, and then loads, not
+ * multiplications, are the limit. */
+#if defined(__AVX512F__)
+#define KEEP(v) __asm__("" : "+v"(v))
+#else
+#define KEEP(v) ((void)0)
+#endif
+
+enum {
+    STRIPE = 2 * LANES,    /* rows whose gradients are computed together */
+    LINE = 64 / sizeof(real),  /* numbers in a cache line */
+    GROUP = 4 * STRIPE,    /* rows that go through the columns together */
+    COLUMNS = 12,            /* columns at once: as many registers hold the sums */
+    ACROSS = 96             /* columns that are gone through together */
+};
+
+/* to[j][i] = from[i][j]: a square of as many numbers as a vector has lanes, turned in registers. */
+static inline void turn_square(const real *from, int64_t from_step, real *to, int64_t to_step)
+{
+    vector r0 = *(const vector *)(from + 0 * from_step);
+    vector r1 = *(const vector *)(from + 1 * from_step);
+    vector r2 = *(const vector *)(from + 2 * from_step);
+    vector r3 = *(const vector *)(from + 3 * from_step);
+    vector r4 = *(const vector *)(from + 4 * from_step);
+    vector r5 = *(const vector *)(from + 5 * from_step);
+    vector r6 = *(const vector *)(from + 6 * from_step);
+    vector r7 = *(const vector *)(from + 7 * from_step);
+    vector r8 = *(const vector *)(from + 8 * from_step);
+    vector r9 = *(const vector *)(from + 9 * from_step);
+    vector r10 = *(const vector *)(from + 10 * from_step);
+    vector r11 = *(const vector *)(from + 11 * from_step);
+    vector r12 = *(const vector *)(from + 12 * from_step);
+    vector r13 = *(const vector *)(from + 13 * from_step);
+    vector r14 = *(const vector *)(from + 14 * from_step);
+    vector r15 = *(const vector *)(from + 15 * from_step);
+    {
+        const vector low = SHUFFLE(r0, r1, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r0, r1, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r0 = low;
+        r1 = high;
+    }
+    {
+        const vector low = SHUFFLE(r2, r3, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r2, r3, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r2 = low;
+        r3 = high;
+    }
+    {
+        const vector low = SHUFFLE(r4, r5, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r4, r5, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r4 = low;
+        r5 = high;
+    }
+    {
+        const vector low = SHUFFLE(r6, r7, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r6, r7, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r6 = low;
+        r7 = high;
+    }
+    {
+        const vector low = SHUFFLE(r8, r9, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r8, r9, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r8 = low;
+        r9 = high;
+    }
+    {
+        const vector low = SHUFFLE(r10, r11, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r10, r11, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r10 = low;
+        r11 = high;
+    }
+    {
+        const vector low = SHUFFLE(r12, r13, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r12, r13, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r12 = low;
+        r13 = high;
+    }
+    {
+        const vector low = SHUFFLE(r14, r15, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r14, r15, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r14 = low;
+        r15 = high;
+    }
+    {
+        const vector low = SHUFFLE(r0, r2, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r0, r2, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r0 = low;
+        r2 = high;
+    }
+    {
+        const vector low = SHUFFLE(r1, r3, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r1, r3, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r1 = low;
+        r3 = high;
+    }
+    {
+        const vector low = SHUFFLE(r4, r6, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r4, r6, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r4 = low;
+        r6 = high;
+    }
+    {
+        const vector low = SHUFFLE(r5, r7, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r5, r7, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r5 = low;
+        r7 = high;
+    }
+    {
+        const vector low = SHUFFLE(r8, r10, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r8, r10, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r8 = low;
+        r10 = high;
+    }
+    {
+        const vector low = SHUFFLE(r9, r11, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r9, r11, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r9 = low;
+        r11 = high;
+    }
+    {
+        const vector low = SHUFFLE(r12, r14, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r12, r14, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r12 = low;
+        r14 = high;
+    }
+    {
+        const vector low = SHUFFLE(r13, r15, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r13, r15, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r13 = low;
+        r15 = high;
+    }
+    {
+        const vector low = SHUFFLE(r0, r4, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r0, r4, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r0 = low;
+        r4 = high;
+    }
+    {
+        const vector low = SHUFFLE(r1, r5, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r1, r5, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r1 = low;
+        r5 = high;
+    }
+    {
+        const vector low = SHUFFLE(r2, r6, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r2, r6, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r2 = low;
+        r6 = high;
+    }
+    {
+        const vector low = SHUFFLE(r3, r7, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r3, r7, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r3 = low;
+        r7 = high;
+    }
+    {
+        const vector low = SHUFFLE(r8, r12, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r8, r12, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r8 = low;
+        r12 = high;
+    }
+    {
+        const vector low = SHUFFLE(r9, r13, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r9, r13, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r9 = low;
+        r13 = high;
+    }
+    {
+        const vector low = SHUFFLE(r10, r14, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r10, r14, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r10 = low;
+        r14 = high;
+    }
+    {
+        const vector low = SHUFFLE(r11, r15, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r11, r15, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r11 = low;
+        r15 = high;
+    }
+    {
+        const vector low = SHUFFLE(r0, r8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r0, r8, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r0 = low;
+        r8 = high;
+    }
+    {
+        const vector low = SHUFFLE(r1, r9, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r1, r9, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r1 = low;
+        r9 = high;
+    }
+    {
+        const vector low = SHUFFLE(r2, r10, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r2, r10, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r2 = low;
+        r10 = high;
+    }
+    {
+        const vector low = SHUFFLE(r3, r11, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r3, r11, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r3 = low;
+        r11 = high;
+    }
+    {
+        const vector low = SHUFFLE(r4, r12, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r4, r12, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r4 = low;
+        r12 = high;
+    }
+    {
+        const vector low = SHUFFLE(r5, r13, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r5, r13, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r5 = low;
+        r13 = high;
+    }
+    {
+        const vector low = SHUFFLE(r6, r14, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r6, r14, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r6 = low;
+        r14 = high;
+    }
+    {
+        const vector low = SHUFFLE(r7, r15, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r7, r15, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r7 = low;
+        r15 = high;
+    }
+    *(vector *)(to + 0 * to_step) = r0;
+    *(vector *)(to + 1 * to_step) = r1;
+    *(vector *)(to + 2 * to_step) = r2;
+    *(vector *)(to + 3 * to_step) = r3;
+    *(vector *)(to + 4 * to_step) = r4;
+    *(vector *)(to + 5 * to_step) = r5;
+    *(vector *)(to + 6 * to_step) = r6;
+    *(vector *)(to + 7 * to_step) = r7;
+    *(vector *)(to + 8 * to_step) = r8;
+    *(vector *)(to + 9 * to_step) = r9;
+    *(vector *)(to + 10 * to_step) = r10;
+    *(vector *)(to + 11 * to_step) = r11;
+    *(vector *)(to + 12 * to_step) = r12;
+    *(vector *)(to + 13 * to_step) = r13;
+    *(vector *)(to + 14 * to_step) = r14;
+    *(vector *)(to + 15 * to_step) = r15;
+}
+
+/* Some samples of some rows of dz, turned: the numbers of a sample lie together. Rows that are not there
+ * are zero. */
+static inline void turn_rows(const real *dz, int64_t rows, int samples, real *restrict turned)
+{
+    for (int64_t first = 0; first < STRIPE; first += LANES)
+        if (first + LANES <= rows)
+            for (int c = 0; c < samples; c += LANES)
+                turn_square(dz + first * STRIDE + c, STRIDE, turned + c * STRIPE + first, STRIPE);
+        else
+            for (int64_t r = first; r < first + LANES; r++)
+                for (int c = 0; c < samples; c++)
+                    turned[c * STRIPE + r] = r < rows ? dz[r * STRIDE + c] : 0;
+}
+
+/* sums[k][r] += Σ_c dz[c][r] · x[k, c] over some samples, for turned rows of dz and COLUMNS rows of x, of
+ * which `left` are there; what lies beyond repeats the last. */
+static inline void gradient_tile(const real *dz, const real *x, int64_t left, int samples,
+                                 real (*sums)[STRIPE])
+{
+    const real *const x0 = x + (left > 0 ? 0 : left - 1) * STRIDE;
+    vector *const to0 = (vector *)sums[0];
+    vector s0_0 = to0[0], s0_1 = to0[1];
+    const real *const x1 = x + (left > 1 ? 1 : left - 1) * STRIDE;
+    vector *const to1 = (vector *)sums[1];
+    vector s1_0 = to1[0], s1_1 = to1[1];
+    const real *const x2 = x + (left > 2 ? 2 : left - 1) * STRIDE;
+    vector *const to2 = (vector *)sums[2];
+    vector s2_0 = to2[0], s2_1 = to2[1];
+    const real *const x3 = x + (left > 3 ? 3 : left - 1) * STRIDE;
+    vector *const to3 = (vector *)sums[3];
+    vector s3_0 = to3[0], s3_1 = to3[1];
+    const real *const x4 = x + (left > 4 ? 4 : left - 1) * STRIDE;
+    vector *const to4 = (vector *)sums[4];
+    vector s4_0 = to4[0], s4_1 = to4[1];
+    const real *const x5 = x + (left > 5 ? 5 : left - 1) * STRIDE;
+    vector *const to5 = (vector *)sums[5];
+    vector s5_0 = to5[0], s5_1 = to5[1];
+    const real *const x6 = x + (left > 6 ? 6 : left - 1) * STRIDE;
+    vector *const to6 = (vector *)sums[6];
+    vector s6_0 = to6[0], s6_1 = to6[1];
+    const real *const x7 = x + (left > 7 ? 7 : left - 1) * STRIDE;
+    vector *const to7 = (vector *)sums[7];
+    vector s7_0 = to7[0], s7_1 = to7[1];
+    const real *const x8 = x + (left > 8 ? 8 : left - 1) * STRIDE;
+    vector *const to8 = (vector *)sums[8];
+    vector s8_0 = to8[0], s8_1 = to8[1];
+    const real *const x9 = x + (left > 9 ? 9 : left - 1) * STRIDE;
+    vector *const to9 = (vector *)sums[9];
+    vector s9_0 = to9[0], s9_1 = to9[1];
+    const real *const x10 = x + (left > 10 ? 10 : left - 1) * STRIDE;
+    vector *const to10 = (vector *)sums[10];
+    vector s10_0 = to10[0], s10_1 = to10[1];
+    const real *const x11 = x + (left > 11 ? 11 : left - 1) * STRIDE;
+    vector *const to11 = (vector *)sums[11];
+    vector s11_0 = to11[0], s11_1 = to11[1];
+    for (int c = 0; c < samples; c++) {
+        const vector *const rows = (const vector *)(dz + c * STRIPE);
+        vector r0 = rows[0];
+        KEEP(r0);
+        vector r1 = rows[1];
+        KEEP(r1);
+        s0_0 += x0[c] * r0;
+        s0_1 += x0[c] * r1;
+        s1_0 += x1[c] * r0;
+        s1_1 += x1[c] * r1;
+        s2_0 += x2[c] * r0;
+        s2_1 += x2[c] * r1;
+        s3_0 += x3[c] * r0;
+        s3_1 += x3[c] * r1;
+        s4_0 += x4[c] * r0;
+        s4_1 += x4[c] * r1;
+        s5_0 += x5[c] * r0;
+        s5_1 += x5[c] * r1;
+        s6_0 += x6[c] * r0;
+        s6_1 += x6[c] * r1;
+        s7_0 += x7[c] * r0;
+        s7_1 += x7[c] * r1;
+        s8_0 += x8[c] * r0;
+        s8_1 += x8[c] * r1;
+        s9_0 += x9[c] * r0;
+        s9_1 += x9[c] * r1;
+        s10_0 += x10[c] * r0;
+        s10_1 += x10[c] * r1;
+        s11_0 += x11[c] * r0;
+        s11_1 += x11[c] * r1;
+    }
+    to0[0] = s0_0;
+    to0[1] = s0_1;
+    to1[0] = s1_0;
+    to1[1] = s1_1;
+    to2[0] = s2_0;
+    to2[1] = s2_1;
+    to3[0] = s3_0;
+    to3[1] = s3_1;
+    to4[0] = s4_0;
+    to4[1] = s4_1;
+    to5[0] = s5_0;
+    to5[1] = s5_1;
+    to6[0] = s6_0;
+    to6[1] = s6_1;
+    to7[0] = s7_0;
+    to7[1] = s7_1;
+    to8[0] = s8_0;
+    to8[1] = s8_1;
+    to9[0] = s9_0;
+    to9[1] = s9_1;
+    to10[0] = s10_0;
+    to10[1] = s10_1;
+    to11[0] = s11_0;
+    to11[1] = s11_1;
+}
+
+/* The first non-zero of a row that is not left of a column. */
+static inline int64_t first_from(const Array *weight, int64_t row, int64_t column)
+{
+    int64_t low = weight->row_start[row], high = weight->row_start[row + 1];
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (weight->column[middle] < column)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* gradient[r][k] = sums[k][r] of a stripe of rows and `across` columns. */
+static inline void turn_sums(const real (*sums)[STRIPE], int64_t across, real (*gradient)[ACROSS])
+{
+    for (int64_t column = 0; column < across; column += LANES)
+        for (int64_t r = 0; r < STRIPE; r += LANES)
+            turn_square(sums[column] + r, STRIPE, gradient[r] + column, ACROSS);
+}
+
 /* y = A x for one block of rows; x and y are rows of STRIDE numbers. */
 static void multiply_block(sparse_matrix_t block, const real *x, real *y, int64_t rows, Run *run)
 {
@@ -897,7 +1310,7 @@ static void multiply_block(sparse_matrix_t block, const real *x, real *y, int64_
         for (int64_t c = 0; c < rows * STRIDE; c++)
             y[c] = 0;
     else if (mkl_sparse_s_mm(SPARSE_OPERATION_NON_TRANSPOSE, 1, block, general,
-                             SPARSE_LAYOUT_ROW_MAJOR, x, STRIDE, STRIDE, 0, y, STRIDE)
+                             SPARSE_LAYOUT_ROW_MAJOR, x, WIDTH, STRIDE, 0, y, STRIDE)
              != SPARSE_STATUS_SUCCESS)
         __atomic_store_n(&run->error, OUT_OF_MEMORY, __ATOMIC_RELAXED);
 }
@@ -926,7 +1339,7 @@ KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first
      * ahead, and what is written stays in the cache. */
     #pragma omp for schedule(static) collapse(2) nowait
     for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < STRIDE; start += LANES) {
+        for (int start = 0; start < WIDTH; start += LANES) {
             const int live = count - start;
             const real *sample[LANES];
             for (int i = 0; i < LANES; i++) {
@@ -973,19 +1386,18 @@ KERNEL mkl_spmm_relu(const Array *weight, const real *restrict x, Run *run, cons
         const int64_t begin = block_begin(weight->rows, block);
         const int64_t end = block_begin(weight->rows, block + 1);
         multiply_block(weight->by_rows[block], x, to_relu + begin * STRIDE, end - begin, run);
-        for (int64_t row = begin; row < end; row++)
-            for (int start = 0; start < STRIDE; start += TILE) {
-                const int live = count - start;
-                const real *const sum = to_relu + row * STRIDE + start;
-                const real bias_value = bias[row];
-                real *const to_relu_row = to_relu + row * STRIDE + start;
-                #pragma omp simd
-                for (int column = 0; column < TILE; column++) {
-                    const real linear_value = sum[column] + bias_value;
-                    const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
-                    to_relu_row[column] = column < live ? relu_value : 0;
-                }
+        for (int64_t row = begin; row < end; row++) {
+            const int start = 0, live = count;
+            const real *const sum = to_relu + row * STRIDE;
+            const real bias_value = bias[row];
+            real *const to_relu_row = to_relu + row * STRIDE + start;
+            #pragma omp simd
+            for (int column = 0; column < WIDTH; column++) {
+                const real linear_value = sum[column] + bias_value;
+                const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
+                to_relu_row[column] = column < live ? relu_value : 0;
             }
+        }
     }
 }
 
@@ -999,18 +1411,17 @@ KERNEL mkl_spmm_linear(const Array *weight, const real *restrict x, Run *run, co
         const int64_t begin = block_begin(weight->rows, block);
         const int64_t end = block_begin(weight->rows, block + 1);
         multiply_block(weight->by_rows[block], x, to_linear + begin * STRIDE, end - begin, run);
-        for (int64_t row = begin; row < end; row++)
-            for (int start = 0; start < STRIDE; start += TILE) {
-                const int live = count - start;
-                const real *const sum = to_linear + row * STRIDE + start;
-                const real bias_value = bias[row];
-                real *const to_linear_row = to_linear + row * STRIDE + start;
-                #pragma omp simd
-                for (int column = 0; column < TILE; column++) {
-                    const real linear_value = sum[column] + bias_value;
-                    to_linear_row[column] = column < live ? linear_value : 0;
-                }
+        for (int64_t row = begin; row < end; row++) {
+            const int start = 0, live = count;
+            const real *const sum = to_linear + row * STRIDE;
+            const real bias_value = bias[row];
+            real *const to_linear_row = to_linear + row * STRIDE + start;
+            #pragma omp simd
+            for (int column = 0; column < WIDTH; column++) {
+                const real linear_value = sum[column] + bias_value;
+                to_linear_row[column] = column < live ? linear_value : 0;
             }
+        }
     }
 }
 
@@ -1025,7 +1436,7 @@ KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first,
      * ahead, and what is written stays in the cache. */
     #pragma omp for schedule(static) collapse(2) nowait
     for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < STRIDE; start += LANES) {
+        for (int start = 0; start < WIDTH; start += LANES) {
             const int live = count - start;
             const int32_t *sample[LANES];
             for (int i = 0; i < LANES; i++) {
@@ -1058,7 +1469,7 @@ KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first,
 KERNEL samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
-    for (int start = 0; start < STRIDE; start += LANES) {
+    for (int start = 0; start < WIDTH; start += LANES) {
         real max_of[LANES];
         for (int lane = 0; lane < LANES; lane++) max_of[lane] = -INFINITY;
         for (int64_t row = 0; row < 10; row++) {
@@ -1125,7 +1536,7 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
 KERNEL samplewise_2(const real *restrict input, real *restrict to_select_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
 {
     #pragma omp for schedule(static) nowait
-    for (int start = 0; start < STRIDE; start += LANES) {
+    for (int start = 0; start < WIDTH; start += LANES) {
         real sum_of[LANES];
         for (int lane = 0; lane < LANES; lane++) sum_of[lane] = 0;
         real max_of[LANES];
@@ -1182,7 +1593,7 @@ KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restric
         const real *const input_row = input + row * STRIDE;
         real sum_of = 0;
         #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < STRIDE; column++) {
+        for (int column = 0; column < WIDTH; column++) {
             sum_of += column < count ? input_row[column] : 0;
         }
         to_sum_of[row] = sum_of;
@@ -1201,46 +1612,111 @@ KERNEL mkl_spmm_transposed_relu_slope(const Array *weight, const real *restrict 
         const int64_t begin = block_begin(weight->columns, block);
         const int64_t end = block_begin(weight->columns, block + 1);
         multiply_block(weight->by_columns[block], dz, to_relu_slope + begin * STRIDE, end - begin, run);
-        for (int64_t row = begin; row < end; row++)
-            for (int start = 0; start < STRIDE; start += TILE) {
-                const int live = count - start;
-                const real *const sum = to_relu_slope + row * STRIDE + start;
-                const real *const input_row = input + row * STRIDE + start;
-                real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
-                #pragma omp simd
-                for (int column = 0; column < TILE; column++) {
-                    const real relu_slope_value = input_row[column] > 0.0f ? sum[column] : 0.0f;
-                    to_relu_slope_row[column] = column < live ? relu_slope_value : 0;
-                }
+        for (int64_t row = begin; row < end; row++) {
+            const int start = 0, live = count;
+            const real *const sum = to_relu_slope + row * STRIDE;
+            const real *const input_row = input + row * STRIDE + start;
+            real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
+            #pragma omp simd
+            for (int column = 0; column < WIDTH; column++) {
+                const real relu_slope_value = input_row[column] > 0.0f ? sum[column] : 0.0f;
+                to_relu_slope_row[column] = column < live ? relu_slope_value : 0;
             }
+        }
     }
 }
 
 /* dz times transposed x at the non-zeros of W
  *   digits.nerva:16: y  = linear(h2, 10)
+ */
+KERNEL sddmm_blocked_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t wide, real *restrict to_gradient)
+{
+    #pragma omp for collapse(2) schedule(static) nowait
+    for (int64_t top = 0; top < weight->rows; top += GROUP)
+        for (int64_t first = 0; first < weight->columns; first += wide) {
+            const int64_t tall = weight->rows - top < GROUP ? weight->rows - top : GROUP;
+            const int64_t last = weight->columns - first < wide ? weight->columns : first + wide;
+            _Alignas(VECTOR_BYTES) real turned[GROUP * SAMPLES];
+            int64_t next[GROUP];
+            for (int64_t row = 0; row < tall; row++)
+                next[row] = first_from(weight, top + row, first);
+            for (int64_t left = first; left < last; left += ACROSS) {
+                const int64_t across = last - left < ACROSS ? last - left : ACROSS;
+                for (int64_t stripe = 0; stripe < tall; stripe += STRIPE) {
+                    real *const here = turned + stripe * SAMPLES;
+                    _Alignas(VECTOR_BYTES) real sums[ACROSS][STRIPE] = {{0}};
+                    for (int sample = 0; sample < WIDTH; sample += SAMPLES) {
+                        const int samples = WIDTH - sample < SAMPLES ? WIDTH - sample : SAMPLES;
+                        if (SAMPLES < WIDTH || left == first)
+                            turn_rows(dz + (top + stripe) * STRIDE + sample, tall - stripe, samples, here);
+                        for (int64_t column = 0; column < across; column += COLUMNS)
+                            gradient_tile(here, x + (left + column) * STRIDE + sample,
+                                          across - column, samples, sums + column);
+                    }
+                    for (int64_t r = 0; r < STRIPE && stripe + r < tall; r++) {
+                        const int64_t row = stripe + r;
+                        const int64_t begin = next[row], end = weight->row_start[top + row + 1];
+                        const int32_t *const place = weight->column + begin;
+                        real gradient[ACROSS];
+                        int64_t found = 0;
+                        for (; begin + found < end && place[found] < left + across; found++)
+                            gradient[found] = sums[place[found] - left][r];
+                        next[row] = begin + found;
+                        #pragma omp simd
+                        for (int64_t k = 0; k < found; k++) {
+                            const int64_t q = begin + k;
+                            const real g = gradient[k];
+                            to_gradient[q] = g;
+                        }
+
+
+                    }
+                }
+            }
+        }
+}
+
+/* dz times transposed x at the non-zeros of W
  *   digits.nerva:15: h2 = relu(linear(h1, width // 2, weights = he(fan_in = "sparse")))
  *   digits.nerva:14: h1 = relu(linear(x / 16, width, weights = he(fan_in = "sparse")))
  */
-KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
+KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real *restrict to_gradient)
 {
     const int32_t *const column = weight->column;
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++) {
-        const real *const here = dz + row * STRIDE;
-        const int64_t end = weight->row_start[row + 1];
-        int64_t begin = weight->row_start[row];
-        for (; begin + BLOCK <= end; begin += BLOCK) {
-            _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-            dots(here, x, column + begin, gradient);
-            for (int i = 0; i < BLOCK; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
+    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
+     * block of non-zeros may end beyond its panel. */
+    for (int64_t first = mine.begin; first < mine.end; first += STRIP) {
+        const int64_t last = mine.end - first < STRIP ? mine.end : first + STRIP;
+        int64_t next[STRIP];
+        for (int64_t row = first; row < last; row++)
+            next[row - first] = weight->row_start[row];
+        for (int64_t limit = panel;; limit += panel) {
+            for (int64_t row = first; row < last; row++) {
+                const real *const here = dz + row * STRIDE;
+                const int64_t end = weight->row_start[row + 1];
+                int64_t begin = next[row - first];
+                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
+                    _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+                    dots(here, x, column + begin, gradient);
+                    #pragma omp simd
+                    for (int i = 0; i < BLOCK; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        to_gradient[q] = g;
+                    }
+                }
+                next[row - first] = begin;
+            }
+            if (limit >= weight->columns)
+                break;
+        }
+        for (int64_t row = first; row < last; row++) {
+            const real *const here = dz + row * STRIDE;
+            for (int64_t q = next[row - first]; q < weight->row_start[row + 1]; q++) {
+                const real g = dot(here, x + (int64_t)column[q] * STRIDE);
                 to_gradient[q] = g;
             }
-        }
-        for (int64_t q = begin; q < end; q++) {
-            const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-            to_gradient[q] = g;
         }
     }
 }
@@ -1253,7 +1729,7 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
 KERNEL samplewise_3(const real *restrict input, real *restrict to_select_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
-    for (int start = 0; start < STRIDE; start += LANES) {
+    for (int start = 0; start < WIDTH; start += LANES) {
         real sum_of[LANES];
         for (int lane = 0; lane < LANES; lane++) sum_of[lane] = 0;
         real max_of[LANES];
@@ -1342,7 +1818,7 @@ KERNEL featurewise_nesterov(int64_t rows, real lr, real step, const real *restri
         const real *const input_row = input + row * STRIDE;
         real sum_of = 0;
         #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < STRIDE; column++) {
+        for (int column = 0; column < WIDTH; column++) {
             sum_of += column < count ? input_row[column] : 0;
         }
         update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
@@ -1351,32 +1827,105 @@ KERNEL featurewise_nesterov(int64_t rows, real lr, real step, const real *restri
 
 /* dz times transposed x at the non-zeros of W, update by nesterov
  *   digits.nerva:16: y  = linear(h2, 10)
- *   digits.nerva:15: h2 = relu(linear(h1, width // 2, weights = he(fan_in = "sparse")))
  */
-KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_blocked_nesterov(Array *weight, const real *restrict dz, const real *restrict x, int64_t wide, real lr, real step)
 {
-    const int32_t *const column = weight->column;
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++) {
-        const real *const here = dz + row * STRIDE;
-        const int64_t end = weight->row_start[row + 1];
-        int64_t begin = weight->row_start[row];
-        for (; begin + BLOCK <= end; begin += BLOCK) {
-            _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-            dots(here, x, column + begin, gradient);
-            for (int i = 0; i < BLOCK; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-            }
-            for (int64_t q = begin; q < begin + BLOCK; q++) {
-                weight->transposed[weight->position[q]] = weight->value[q];
+    #pragma omp for collapse(2) schedule(static) nowait
+    for (int64_t top = 0; top < weight->rows; top += GROUP)
+        for (int64_t first = 0; first < weight->columns; first += wide) {
+            const int64_t tall = weight->rows - top < GROUP ? weight->rows - top : GROUP;
+            const int64_t last = weight->columns - first < wide ? weight->columns : first + wide;
+            _Alignas(VECTOR_BYTES) real turned[GROUP * SAMPLES];
+            int64_t next[GROUP];
+            for (int64_t row = 0; row < tall; row++)
+                next[row] = first_from(weight, top + row, first);
+            for (int64_t left = first; left < last; left += ACROSS) {
+                const int64_t across = last - left < ACROSS ? last - left : ACROSS;
+                for (int64_t stripe = 0; stripe < tall; stripe += STRIPE) {
+                    real *const here = turned + stripe * SAMPLES;
+                    _Alignas(VECTOR_BYTES) real sums[ACROSS][STRIPE] = {{0}};
+                    for (int sample = 0; sample < WIDTH; sample += SAMPLES) {
+                        const int samples = WIDTH - sample < SAMPLES ? WIDTH - sample : SAMPLES;
+                        if (SAMPLES < WIDTH || left == first)
+                            turn_rows(dz + (top + stripe) * STRIDE + sample, tall - stripe, samples, here);
+                        for (int64_t column = 0; column < across; column += COLUMNS)
+                            gradient_tile(here, x + (left + column) * STRIDE + sample,
+                                          across - column, samples, sums + column);
+                    }
+                    for (int64_t r = 0; r < STRIPE && stripe + r < tall; r++) {
+                        const int64_t row = stripe + r;
+                        const int64_t begin = next[row], end = weight->row_start[top + row + 1];
+                        const int32_t *const place = weight->column + begin;
+                        real gradient[ACROSS];
+                        int64_t found = 0;
+                        for (; begin + found < end && place[found] < left + across; found++)
+                            gradient[found] = sums[place[found] - left][r];
+                        next[row] = begin + found;
+                        #pragma omp simd
+                        for (int64_t k = 0; k < found; k++) {
+                            const int64_t q = begin + k;
+                            const real g = gradient[k];
+                            update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+                        }
+                        for (int64_t q = 0; q < end - begin - found && q < found + LINE; q += LINE) {
+                            __builtin_prefetch(&weight->value[begin + found + q], 1);
+                            __builtin_prefetch(&weight->state[0][begin + found + q], 1);
+                        }
+
+                        for (int64_t q = begin; q < begin + found; q++) {
+                            weight->transposed[weight->position[q]] = weight->value[q];
+                        }
+
+                    }
+                }
             }
         }
-        for (int64_t q = begin; q < end; q++) {
-            const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-            update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-            weight->transposed[weight->position[q]] = weight->value[q];
+}
+
+/* dz times transposed x at the non-zeros of W, update by nesterov
+ *   digits.nerva:15: h2 = relu(linear(h1, width // 2, weights = he(fan_in = "sparse")))
+ */
+KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step)
+{
+    const int32_t *const column = weight->column;
+    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
+     * block of non-zeros may end beyond its panel. */
+    for (int64_t first = mine.begin; first < mine.end; first += STRIP) {
+        const int64_t last = mine.end - first < STRIP ? mine.end : first + STRIP;
+        int64_t next[STRIP];
+        for (int64_t row = first; row < last; row++)
+            next[row - first] = weight->row_start[row];
+        for (int64_t limit = panel;; limit += panel) {
+            for (int64_t row = first; row < last; row++) {
+                const real *const here = dz + row * STRIDE;
+                const int64_t end = weight->row_start[row + 1];
+                int64_t begin = next[row - first];
+                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
+                    _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+                    dots(here, x, column + begin, gradient);
+                    #pragma omp simd
+                    for (int i = 0; i < BLOCK; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+                    }
+                    for (int64_t q = begin; q < begin + BLOCK; q++) {
+                        weight->transposed[weight->position[q]] = weight->value[q];
+                    }
+                }
+                next[row - first] = begin;
+            }
+            if (limit >= weight->columns)
+                break;
+        }
+        for (int64_t row = first; row < last; row++) {
+            const real *const here = dz + row * STRIDE;
+            for (int64_t q = next[row - first]; q < weight->row_start[row + 1]; q++) {
+                const real g = dot(here, x + (int64_t)column[q] * STRIDE);
+                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+                weight->transposed[weight->position[q]] = weight->value[q];
+            }
         }
     }
 }
@@ -1384,26 +1933,43 @@ KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restri
 /* dz times transposed x at the non-zeros of W, update by nesterov
  *   digits.nerva:14: h1 = relu(linear(x / 16, width, weights = he(fan_in = "sparse")))
  */
-KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step)
 {
     const int32_t *const column = weight->column;
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++) {
-        const real *const here = dz + row * STRIDE;
-        const int64_t end = weight->row_start[row + 1];
-        int64_t begin = weight->row_start[row];
-        for (; begin + BLOCK <= end; begin += BLOCK) {
-            _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-            dots(here, x, column + begin, gradient);
-            for (int i = 0; i < BLOCK; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
+    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
+     * block of non-zeros may end beyond its panel. */
+    for (int64_t first = mine.begin; first < mine.end; first += STRIP) {
+        const int64_t last = mine.end - first < STRIP ? mine.end : first + STRIP;
+        int64_t next[STRIP];
+        for (int64_t row = first; row < last; row++)
+            next[row - first] = weight->row_start[row];
+        for (int64_t limit = panel;; limit += panel) {
+            for (int64_t row = first; row < last; row++) {
+                const real *const here = dz + row * STRIDE;
+                const int64_t end = weight->row_start[row + 1];
+                int64_t begin = next[row - first];
+                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
+                    _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+                    dots(here, x, column + begin, gradient);
+                    #pragma omp simd
+                    for (int i = 0; i < BLOCK; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+                    }
+                }
+                next[row - first] = begin;
+            }
+            if (limit >= weight->columns)
+                break;
+        }
+        for (int64_t row = first; row < last; row++) {
+            const real *const here = dz + row * STRIDE;
+            for (int64_t q = next[row - first]; q < weight->row_start[row + 1]; q++) {
+                const real g = dot(here, x + (int64_t)column[q] * STRIDE);
                 update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
             }
-        }
-        for (int64_t q = begin; q < end; q++) {
-            const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-            update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
         }
     }
 }
@@ -1458,14 +2024,14 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     meet(run);
     featurewise_store(10, arena + 13248, gradients[5], count);  /* y.bias.grad */
     mkl_spmm_transposed_relu_slope(&model->arrays[Y_WEIGHT], arena + 13248, run, arena + 8192, arena + 16384, count);  /* h2.linear.grad */
-    sddmm_store(&model->arrays[Y_WEIGHT], arena + 13248, arena + 8192, gradients[4]);  /* y.weight.grad */
+    sddmm_blocked_store(&model->arrays[Y_WEIGHT], arena + 13248, arena + 8192, 96, gradients[4]);  /* y.weight.grad */
     meet(run);
     featurewise_store(128, arena + 16384, gradients[3], count);  /* h2.bias.grad */
     mkl_spmm_transposed_relu_slope(&model->arrays[H2_WEIGHT], arena + 16384, run, arena + 0, arena + 8192, count);  /* h1.linear.grad */
-    sddmm_store(&model->arrays[H2_WEIGHT], arena + 16384, arena + 0, gradients[2]);  /* h2.weight.grad */
+    sddmm_store(&model->arrays[H2_WEIGHT], arena + 16384, arena + 0, 256, gradients[2]);  /* h2.weight.grad */
     meet(run);
     featurewise_store(256, arena + 8192, gradients[1], count);  /* h1.bias.grad */
-    sddmm_store(&model->arrays[H1_WEIGHT], arena + 8192, arena + 20480, gradients[0]);  /* h1.weight.grad */
+    sddmm_store(&model->arrays[H1_WEIGHT], arena + 8192, arena + 20480, 64, gradients[0]);  /* h1.weight.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -1496,12 +2062,12 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
     featurewise_nesterov(10, run->lr, run->step, arena + 26624, &model->arrays[Y_BIAS], count);  /* y.bias */
     meet(run);
     mkl_spmm_transposed_relu_slope(&model->arrays[H2_WEIGHT], arena + 20480, run, arena + 0, arena + 8192, count);  /* h1.linear.grad */
-    sddmm_nesterov(&model->arrays[Y_WEIGHT], arena + 26624, arena + 16384, run->lr, run->step);  /* y.weight */
+    sddmm_blocked_nesterov(&model->arrays[Y_WEIGHT], arena + 26624, arena + 16384, 96, run->lr, run->step);  /* y.weight */
     featurewise_nesterov(128, run->lr, run->step, arena + 20480, &model->arrays[H2_BIAS], count);  /* h2.bias */
     meet(run);
-    sddmm_nesterov(&model->arrays[H2_WEIGHT], arena + 20480, arena + 0, run->lr, run->step);  /* h2.weight */
+    sddmm_nesterov(&model->arrays[H2_WEIGHT], arena + 20480, arena + 0, 256, run->lr, run->step);  /* h2.weight */
     featurewise_nesterov(256, run->lr, run->step, arena + 8192, &model->arrays[H1_BIAS], count);  /* h1.bias */
-    sddmm_nesterov_2(&model->arrays[H1_WEIGHT], arena + 8192, arena + 24576, run->lr, run->step);  /* h1.weight */
+    sddmm_nesterov_2(&model->arrays[H1_WEIGHT], arena + 8192, arena + 24576, 64, run->lr, run->step);  /* h1.weight */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }

@@ -68,9 +68,9 @@ double nerva_learning_rate(double epoch, double epochs, double step);
 enum {
     BATCH = 32,      /* most samples in a step */
     LANES = 16,       /* numbers in a vector */
-    TILE = 32,      /* numbers of a row that are computed at once */
+    WIDTH = 32,     /* numbers of a row: the batch in whole vectors */
     STRIDE = 32,    /* numbers from one row of an activation to the next */
-    JAM = 4,         /* rows of a dense product that are computed at once */
+    STRIP = 64,       /* rows of a product that one thread goes through together */
     BLOCK = 16         /* non-zeros whose gradients are computed at once */
 };
 enum {
@@ -762,7 +762,7 @@ KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first
      * ahead, and what is written stays in the cache. */
     #pragma omp for schedule(static) collapse(2) nowait
     for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < STRIDE; start += LANES) {
+        for (int start = 0; start < WIDTH; start += LANES) {
             const int live = count - start;
             const real *sample[LANES];
             for (int i = 0; i < LANES; i++) {
@@ -807,22 +807,21 @@ KERNEL mkl_gemm_relu(const Array *weight, const real *restrict value, const real
     #pragma omp for schedule(static) nowait
     for (int64_t begin = 0; begin < weight->rows; begin += GEMM_ROWS) {
         const MKL_INT rows = at_most(weight->rows - begin, GEMM_ROWS);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, STRIDE, (MKL_INT)weight->columns, 1,
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, WIDTH, (MKL_INT)weight->columns, 1,
                     value + begin * weight->columns, (MKL_INT)weight->columns, x, STRIDE, 0,
                     to_relu + begin * STRIDE, STRIDE);
-        for (int64_t row = begin; row < begin + rows; row++)
-            for (int start = 0; start < STRIDE; start += TILE) {
-                const int live = count - start;
-                const real *const sum = to_relu + row * STRIDE + start;
-                const real bias_value = bias[row];
-                real *const to_relu_row = to_relu + row * STRIDE + start;
-                #pragma omp simd
-                for (int column = 0; column < TILE; column++) {
-                    const real linear_value = sum[column] + bias_value;
-                    const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
-                    to_relu_row[column] = column < live ? relu_value : 0;
-                }
+        for (int64_t row = begin; row < begin + rows; row++) {
+            const int start = 0, live = count;
+            const real *const sum = to_relu + row * STRIDE;
+            const real bias_value = bias[row];
+            real *const to_relu_row = to_relu + row * STRIDE + start;
+            #pragma omp simd
+            for (int column = 0; column < WIDTH; column++) {
+                const real linear_value = sum[column] + bias_value;
+                const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
+                to_relu_row[column] = column < live ? relu_value : 0;
             }
+        }
     }
 }
 
@@ -834,21 +833,20 @@ KERNEL mkl_gemm_linear(const Array *weight, const real *restrict value, const re
     #pragma omp for schedule(static) nowait
     for (int64_t begin = 0; begin < weight->rows; begin += GEMM_ROWS) {
         const MKL_INT rows = at_most(weight->rows - begin, GEMM_ROWS);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, STRIDE, (MKL_INT)weight->columns, 1,
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, WIDTH, (MKL_INT)weight->columns, 1,
                     value + begin * weight->columns, (MKL_INT)weight->columns, x, STRIDE, 0,
                     to_linear + begin * STRIDE, STRIDE);
-        for (int64_t row = begin; row < begin + rows; row++)
-            for (int start = 0; start < STRIDE; start += TILE) {
-                const int live = count - start;
-                const real *const sum = to_linear + row * STRIDE + start;
-                const real bias_value = bias[row];
-                real *const to_linear_row = to_linear + row * STRIDE + start;
-                #pragma omp simd
-                for (int column = 0; column < TILE; column++) {
-                    const real linear_value = sum[column] + bias_value;
-                    to_linear_row[column] = column < live ? linear_value : 0;
-                }
+        for (int64_t row = begin; row < begin + rows; row++) {
+            const int start = 0, live = count;
+            const real *const sum = to_linear + row * STRIDE;
+            const real bias_value = bias[row];
+            real *const to_linear_row = to_linear + row * STRIDE + start;
+            #pragma omp simd
+            for (int column = 0; column < WIDTH; column++) {
+                const real linear_value = sum[column] + bias_value;
+                to_linear_row[column] = column < live ? linear_value : 0;
             }
+        }
     }
 }
 
@@ -863,7 +861,7 @@ KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first,
      * ahead, and what is written stays in the cache. */
     #pragma omp for schedule(static) collapse(2) nowait
     for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < STRIDE; start += LANES) {
+        for (int start = 0; start < WIDTH; start += LANES) {
             const int live = count - start;
             const int32_t *sample[LANES];
             for (int i = 0; i < LANES; i++) {
@@ -896,7 +894,7 @@ KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first,
 KERNEL samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
-    for (int start = 0; start < STRIDE; start += LANES) {
+    for (int start = 0; start < WIDTH; start += LANES) {
         real max_of[LANES];
         for (int lane = 0; lane < LANES; lane++) max_of[lane] = -INFINITY;
         for (int64_t row = 0; row < 10; row++) {
@@ -963,7 +961,7 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
 KERNEL samplewise_2(const real *restrict input, real *restrict to_select_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
 {
     #pragma omp for schedule(static) nowait
-    for (int start = 0; start < STRIDE; start += LANES) {
+    for (int start = 0; start < WIDTH; start += LANES) {
         real sum_of[LANES];
         for (int lane = 0; lane < LANES; lane++) sum_of[lane] = 0;
         real max_of[LANES];
@@ -1020,7 +1018,7 @@ KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restric
         const real *const input_row = input + row * STRIDE;
         real sum_of = 0;
         #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < STRIDE; column++) {
+        for (int column = 0; column < WIDTH; column++) {
             sum_of += column < count ? input_row[column] : 0;
         }
         to_sum_of[row] = sum_of;
@@ -1037,21 +1035,20 @@ KERNEL mkl_gemm_transposed_relu_slope(const Array *weight, const real *restrict 
     #pragma omp for schedule(static) nowait
     for (int64_t begin = 0; begin < weight->columns; begin += GEMM_ROWS) {
         const MKL_INT rows = at_most(weight->columns - begin, GEMM_ROWS);
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rows, STRIDE, (MKL_INT)weight->rows, 1,
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rows, WIDTH, (MKL_INT)weight->rows, 1,
                     value + begin, (MKL_INT)weight->columns, dz, STRIDE, 0,
                     to_relu_slope + begin * STRIDE, STRIDE);
-        for (int64_t row = begin; row < begin + rows; row++)
-            for (int start = 0; start < STRIDE; start += TILE) {
-                const int live = count - start;
-                const real *const sum = to_relu_slope + row * STRIDE + start;
-                const real *const input_row = input + row * STRIDE + start;
-                real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
-                #pragma omp simd
-                for (int column = 0; column < TILE; column++) {
-                    const real relu_slope_value = input_row[column] > 0.0f ? sum[column] : 0.0f;
-                    to_relu_slope_row[column] = column < live ? relu_slope_value : 0;
-                }
+        for (int64_t row = begin; row < begin + rows; row++) {
+            const int start = 0, live = count;
+            const real *const sum = to_relu_slope + row * STRIDE;
+            const real *const input_row = input + row * STRIDE + start;
+            real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
+            #pragma omp simd
+            for (int column = 0; column < WIDTH; column++) {
+                const real relu_slope_value = input_row[column] > 0.0f ? sum[column] : 0.0f;
+                to_relu_slope_row[column] = column < live ? relu_slope_value : 0;
             }
+        }
     }
 }
 
@@ -1068,7 +1065,7 @@ KERNEL mkl_gemm_gradient_store(Array *weight, const real *restrict dz, const rea
             const MKL_INT rows = at_most(weight->rows - begin, GEMM_ROWS);
             const MKL_INT columns = at_most(weight->columns - left, GEMM_COLUMNS);
             _Alignas(VECTOR_BYTES) real tile[GEMM_ROWS * GEMM_COLUMNS];
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, STRIDE, 1,
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, WIDTH, 1,
                         dz + begin * STRIDE, STRIDE, x + left * STRIDE, STRIDE, 0, tile, columns);
             for (int64_t i = 0; i < rows; i++)
                 for (int64_t j = 0; j < columns; j++) {
@@ -1087,7 +1084,7 @@ KERNEL mkl_gemm_gradient_store(Array *weight, const real *restrict dz, const rea
 KERNEL samplewise_3(const real *restrict input, real *restrict to_select_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
-    for (int start = 0; start < STRIDE; start += LANES) {
+    for (int start = 0; start < WIDTH; start += LANES) {
         real sum_of[LANES];
         for (int lane = 0; lane < LANES; lane++) sum_of[lane] = 0;
         real max_of[LANES];
@@ -1176,7 +1173,7 @@ KERNEL featurewise_nesterov(int64_t rows, real lr, real step, const real *restri
         const real *const input_row = input + row * STRIDE;
         real sum_of = 0;
         #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < STRIDE; column++) {
+        for (int column = 0; column < WIDTH; column++) {
             sum_of += column < count ? input_row[column] : 0;
         }
         update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
@@ -1196,7 +1193,7 @@ KERNEL mkl_gemm_gradient_nesterov(Array *weight, const real *restrict dz, const 
             const MKL_INT rows = at_most(weight->rows - begin, GEMM_ROWS);
             const MKL_INT columns = at_most(weight->columns - left, GEMM_COLUMNS);
             _Alignas(VECTOR_BYTES) real tile[GEMM_ROWS * GEMM_COLUMNS];
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, STRIDE, 1,
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, WIDTH, 1,
                         dz + begin * STRIDE, STRIDE, x + left * STRIDE, STRIDE, 0, tile, columns);
             for (int64_t i = 0; i < rows; i++)
                 for (int64_t j = 0; j < columns; j++) {

@@ -66,9 +66,10 @@ double nerva_learning_rate(double epoch, double epochs, double step);
 enum {
     BATCH = 32,      /* most samples in a step */
     LANES = 16,       /* numbers in a vector */
-    TILE = 32,      /* numbers of a row that are computed at once */
+    WIDTH = 32,     /* numbers of a row: the batch in whole vectors */
     STRIDE = 32,    /* numbers from one row of an activation to the next */
-    JAM = 4,         /* rows of a dense product that are computed at once */
+    SAMPLES = 32,    /* of which turned rows are kept */
+    STRIP = 64,       /* rows of a product that one thread goes through together */
     BLOCK = 16         /* non-zeros whose gradients are computed at once */
 };
 enum {
@@ -406,168 +407,465 @@ static inline double maximum(double a, double b)
     return a > b ? a : b;
 }
 
-/* sum = Σ value[q] · x[index[q], :] over the non-zeros of a row, for one tile of samples. The sums
- * stay in registers; they are added up in the order of the non-zeros. */
-static inline void sparse_tile(const real *value, const int32_t *index, int64_t begin, int64_t end,
-                               const real *x, real *sum)
+/* Keep a vector in a register: gcc would load it anew for each multiplication, and then loads, not
+ * multiplications, are the limit. */
+#if defined(__AVX512F__)
+#define KEEP(v) __asm__("" : "+v"(v))
+#else
+#define KEEP(v) ((void)0)
+#endif
+
+enum {
+    JAM = 4,        /* rows that are computed at once */
+    DEPTH = 256     /* rows of x that a strip goes through together */
+};
+
+/* A block of some rows of a matrix, laid out for dense_tile: JAM rows together, column by column. Rows
+ * that are not there are zero. */
+static inline void pack(const real *w, int64_t row_step, int64_t depth_step, int64_t rows,
+                        int64_t depth, real *restrict packed)
 {
-    vector s0 = {0}, s1 = {0};
-    for (int64_t q = begin; q < end; q++) {
-        const vector *const from = (const vector *)(x + (int64_t)index[q] * STRIDE);
-        const real w = value[q];
-        s0 += w * from[0];
-        s1 += w * from[1];
+    for (int64_t part = 0; part < rows; part += JAM) {
+        const int height = rows - part < JAM ? (int)(rows - part) : JAM;
+        const real *const from = w + part * row_step;
+        real *const to = packed + part * DEPTH;
+        if (height == JAM)
+            for (int64_t k = 0; k < depth; k++)
+                for (int r = 0; r < JAM; r++)
+                    to[k * JAM + r] = from[r * row_step + k * depth_step];
+        else
+            for (int64_t k = 0; k < depth; k++)
+                for (int r = 0; r < JAM; r++)
+                    to[k * JAM + r] = r < height ? from[r * row_step + k * depth_step] : 0;
     }
-    vector *const to = (vector *)sum;
-    to[0] = s0;
-    to[1] = s1;
 }
 
-/* sums[r] = Σ_k w[r, k] · x[k, :] for up to JAM rows of a dense matrix and one tile of samples.
- * Rows past the last repeat it; their sums are not used. */
-static inline void dense_tile(const real *w, int64_t row_step, int64_t depth_step, int64_t depth,
-                              int64_t rows, const real *x, real (*sums)[TILE])
+/* The same of a sparse matrix: zeros, and the non-zeros of columns `left` to `right`; `next` goes on in
+ * each row. */
+static inline void pack_sparse(const real *value, const int32_t *index, const int64_t *end,
+                               int64_t rows, int64_t left, int64_t right, int64_t *next,
+                               real *restrict packed)
 {
-    const real *const w0 = w + (rows > 0 ? 0 : rows - 1) * row_step;
-    vector s0_0 = {0}, s0_1 = {0};
-    const real *const w1 = w + (rows > 1 ? 1 : rows - 1) * row_step;
-    vector s1_0 = {0}, s1_1 = {0};
-    const real *const w2 = w + (rows > 2 ? 2 : rows - 1) * row_step;
-    vector s2_0 = {0}, s2_1 = {0};
-    const real *const w3 = w + (rows > 3 ? 3 : rows - 1) * row_step;
-    vector s3_0 = {0}, s3_1 = {0};
+    memset(packed, 0, sizeof(real) * (size_t)((rows + JAM - 1) / JAM * JAM * DEPTH));
+    for (int64_t row = 0; row < rows; row++) {
+        real *const to = packed + row / JAM * (JAM * DEPTH) + row % JAM;
+        int64_t q = next[row];
+        for (; q < end[row] && index[q] < right; q++)
+            to[(index[q] - left) * JAM] = value[q];
+        next[row] = q;
+    }
+}
+
+/* sums[r] += Σ_k w[k][r] · x[k, :] for JAM rows and 2 vectors of samples; x has `depth` rows. */
+static inline void dense_tile_2(const real *w, int64_t depth, const real *x, real *sums,
+                                int64_t step)
+{
+    vector *const to0 = (vector *)(sums + 0 * step);
+    vector s0_0 = to0[0], s0_1 = to0[1];
+    vector *const to1 = (vector *)(sums + 1 * step);
+    vector s1_0 = to1[0], s1_1 = to1[1];
+    vector *const to2 = (vector *)(sums + 2 * step);
+    vector s2_0 = to2[0], s2_1 = to2[1];
+    vector *const to3 = (vector *)(sums + 3 * step);
+    vector s3_0 = to3[0], s3_1 = to3[1];
     for (int64_t k = 0; k < depth; k++) {
         const vector *const from = (const vector *)(x + k * STRIDE);
-        const real v0 = w0[k * depth_step];
-        const real v1 = w1[k * depth_step];
-        const real v2 = w2[k * depth_step];
-        const real v3 = w3[k * depth_step];
-        const vector x0 = from[0];
-        s0_0 += v0 * x0;
-        s1_0 += v1 * x0;
-        s2_0 += v2 * x0;
-        s3_0 += v3 * x0;
-        const vector x1 = from[1];
-        s0_1 += v0 * x1;
-        s1_1 += v1 * x1;
-        s2_1 += v2 * x1;
-        s3_1 += v3 * x1;
+        vector x0 = from[0];
+        KEEP(x0);
+        vector x1 = from[1];
+        KEEP(x1);
+        const real w0 = w[k * JAM + 0];
+        s0_0 += w0 * x0;
+        s0_1 += w0 * x1;
+        const real w1 = w[k * JAM + 1];
+        s1_0 += w1 * x0;
+        s1_1 += w1 * x1;
+        const real w2 = w[k * JAM + 2];
+        s2_0 += w2 * x0;
+        s2_1 += w2 * x1;
+        const real w3 = w[k * JAM + 3];
+        s3_0 += w3 * x0;
+        s3_1 += w3 * x1;
     }
-    vector *const to0 = (vector *)sums[0];
     to0[0] = s0_0;
     to0[1] = s0_1;
-    vector *const to1 = (vector *)sums[1];
     to1[0] = s1_0;
     to1[1] = s1_1;
-    vector *const to2 = (vector *)sums[2];
     to2[0] = s2_0;
     to2[1] = s2_1;
-    vector *const to3 = (vector *)sums[3];
     to3[0] = s3_0;
     to3[1] = s3_1;
 }
 
-/* The sum of a vector's lanes, by halves. */
-static inline real sum_lanes(vector lanes)
+enum {
+    STRIPE = 2 * LANES,    /* rows whose gradients are computed together */
+    LINE = 64 / sizeof(real),  /* numbers in a cache line */
+    GROUP = 4 * STRIPE,    /* rows that go through the columns together */
+    COLUMNS = 12,            /* columns at once: as many registers hold the sums */
+    ACROSS = 96             /* columns that are gone through together */
+};
+
+/* to[j][i] = from[i][j]: a square of as many numbers as a vector has lanes, turned in registers. */
+static inline void turn_square(const real *from, int64_t from_step, real *to, int64_t to_step)
 {
-    lanes += SHUFFLE(lanes, lanes, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-    lanes += SHUFFLE(lanes, lanes, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3);
-    lanes += SHUFFLE(lanes, lanes, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1);
-    lanes += SHUFFLE(lanes, lanes, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0);
-    return lanes[0];
+    vector r0 = *(const vector *)(from + 0 * from_step);
+    vector r1 = *(const vector *)(from + 1 * from_step);
+    vector r2 = *(const vector *)(from + 2 * from_step);
+    vector r3 = *(const vector *)(from + 3 * from_step);
+    vector r4 = *(const vector *)(from + 4 * from_step);
+    vector r5 = *(const vector *)(from + 5 * from_step);
+    vector r6 = *(const vector *)(from + 6 * from_step);
+    vector r7 = *(const vector *)(from + 7 * from_step);
+    vector r8 = *(const vector *)(from + 8 * from_step);
+    vector r9 = *(const vector *)(from + 9 * from_step);
+    vector r10 = *(const vector *)(from + 10 * from_step);
+    vector r11 = *(const vector *)(from + 11 * from_step);
+    vector r12 = *(const vector *)(from + 12 * from_step);
+    vector r13 = *(const vector *)(from + 13 * from_step);
+    vector r14 = *(const vector *)(from + 14 * from_step);
+    vector r15 = *(const vector *)(from + 15 * from_step);
+    {
+        const vector low = SHUFFLE(r0, r1, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r0, r1, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r0 = low;
+        r1 = high;
+    }
+    {
+        const vector low = SHUFFLE(r2, r3, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r2, r3, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r2 = low;
+        r3 = high;
+    }
+    {
+        const vector low = SHUFFLE(r4, r5, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r4, r5, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r4 = low;
+        r5 = high;
+    }
+    {
+        const vector low = SHUFFLE(r6, r7, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r6, r7, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r6 = low;
+        r7 = high;
+    }
+    {
+        const vector low = SHUFFLE(r8, r9, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r8, r9, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r8 = low;
+        r9 = high;
+    }
+    {
+        const vector low = SHUFFLE(r10, r11, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r10, r11, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r10 = low;
+        r11 = high;
+    }
+    {
+        const vector low = SHUFFLE(r12, r13, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r12, r13, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r12 = low;
+        r13 = high;
+    }
+    {
+        const vector low = SHUFFLE(r14, r15, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r14, r15, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r14 = low;
+        r15 = high;
+    }
+    {
+        const vector low = SHUFFLE(r0, r2, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r0, r2, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r0 = low;
+        r2 = high;
+    }
+    {
+        const vector low = SHUFFLE(r1, r3, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r1, r3, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r1 = low;
+        r3 = high;
+    }
+    {
+        const vector low = SHUFFLE(r4, r6, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r4, r6, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r4 = low;
+        r6 = high;
+    }
+    {
+        const vector low = SHUFFLE(r5, r7, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r5, r7, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r5 = low;
+        r7 = high;
+    }
+    {
+        const vector low = SHUFFLE(r8, r10, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r8, r10, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r8 = low;
+        r10 = high;
+    }
+    {
+        const vector low = SHUFFLE(r9, r11, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r9, r11, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r9 = low;
+        r11 = high;
+    }
+    {
+        const vector low = SHUFFLE(r12, r14, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r12, r14, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r12 = low;
+        r14 = high;
+    }
+    {
+        const vector low = SHUFFLE(r13, r15, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r13, r15, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r13 = low;
+        r15 = high;
+    }
+    {
+        const vector low = SHUFFLE(r0, r4, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r0, r4, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r0 = low;
+        r4 = high;
+    }
+    {
+        const vector low = SHUFFLE(r1, r5, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r1, r5, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r1 = low;
+        r5 = high;
+    }
+    {
+        const vector low = SHUFFLE(r2, r6, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r2, r6, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r2 = low;
+        r6 = high;
+    }
+    {
+        const vector low = SHUFFLE(r3, r7, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r3, r7, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r3 = low;
+        r7 = high;
+    }
+    {
+        const vector low = SHUFFLE(r8, r12, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r8, r12, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r8 = low;
+        r12 = high;
+    }
+    {
+        const vector low = SHUFFLE(r9, r13, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r9, r13, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r9 = low;
+        r13 = high;
+    }
+    {
+        const vector low = SHUFFLE(r10, r14, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r10, r14, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r10 = low;
+        r14 = high;
+    }
+    {
+        const vector low = SHUFFLE(r11, r15, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r11, r15, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r11 = low;
+        r15 = high;
+    }
+    {
+        const vector low = SHUFFLE(r0, r8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r0, r8, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r0 = low;
+        r8 = high;
+    }
+    {
+        const vector low = SHUFFLE(r1, r9, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r1, r9, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r1 = low;
+        r9 = high;
+    }
+    {
+        const vector low = SHUFFLE(r2, r10, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r2, r10, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r2 = low;
+        r10 = high;
+    }
+    {
+        const vector low = SHUFFLE(r3, r11, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r3, r11, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r3 = low;
+        r11 = high;
+    }
+    {
+        const vector low = SHUFFLE(r4, r12, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r4, r12, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r4 = low;
+        r12 = high;
+    }
+    {
+        const vector low = SHUFFLE(r5, r13, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r5, r13, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r5 = low;
+        r13 = high;
+    }
+    {
+        const vector low = SHUFFLE(r6, r14, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r6, r14, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r6 = low;
+        r14 = high;
+    }
+    {
+        const vector low = SHUFFLE(r7, r15, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r7, r15, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r7 = low;
+        r15 = high;
+    }
+    *(vector *)(to + 0 * to_step) = r0;
+    *(vector *)(to + 1 * to_step) = r1;
+    *(vector *)(to + 2 * to_step) = r2;
+    *(vector *)(to + 3 * to_step) = r3;
+    *(vector *)(to + 4 * to_step) = r4;
+    *(vector *)(to + 5 * to_step) = r5;
+    *(vector *)(to + 6 * to_step) = r6;
+    *(vector *)(to + 7 * to_step) = r7;
+    *(vector *)(to + 8 * to_step) = r8;
+    *(vector *)(to + 9 * to_step) = r9;
+    *(vector *)(to + 10 * to_step) = r10;
+    *(vector *)(to + 11 * to_step) = r11;
+    *(vector *)(to + 12 * to_step) = r12;
+    *(vector *)(to + 13 * to_step) = r13;
+    *(vector *)(to + 14 * to_step) = r14;
+    *(vector *)(to + 15 * to_step) = r15;
 }
 
-/* Σ_c a[c] · b[c] over the batch. */
-static inline real dot(const real *a, const real *b)
+/* Some samples of some rows of dz, turned: the numbers of a sample lie together. Rows that are not there
+ * are zero. */
+static inline void turn_rows(const real *dz, int64_t rows, int samples, real *restrict turned)
 {
-    vector even = {0}, odd = {0};
-    for (int start = 0; start < STRIDE; start += TILE) {
-        const vector *const left = (const vector *)(a + start), *const right = (const vector *)(b + start);
-        even += left[0] * right[0];
-        odd += left[1] * right[1];
-    }
-    return sum_lanes(even + odd);
+    for (int64_t first = 0; first < STRIPE; first += LANES)
+        if (first + LANES <= rows)
+            for (int c = 0; c < samples; c += LANES)
+                turn_square(dz + first * STRIDE + c, STRIDE, turned + c * STRIPE + first, STRIPE);
+        else
+            for (int64_t r = first; r < first + LANES; r++)
+                for (int c = 0; c < samples; c++)
+                    turned[c * STRIPE + r] = r < rows ? dz[r * STRIDE + c] : 0;
 }
 
-/* result[i] = Σ_c dz[c] · x[column[i], c] for a block of non-zeros of one row: 8 sums at a time stay
- * in registers, and the lanes of as many vectors as one has lanes are added up together. */
-static inline void dots(const real *dz, const real *x, const int32_t *column, real *result)
+/* sums[k][r] += Σ_c dz[c][r] · x[k, c] over some samples, for turned rows of dz and COLUMNS rows of x, of
+ * which `left` are there; what lies beyond repeats the last. */
+static inline void gradient_tile(const real *dz, const real *x, int64_t left, int samples,
+                                 real (*sums)[STRIPE])
 {
-    vector s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0}, s6 = {0}, s7 = {0};
-    {
-        const real *const x0 = x + (int64_t)column[0] * STRIDE;
-        const real *const x1 = x + (int64_t)column[1] * STRIDE;
-        const real *const x2 = x + (int64_t)column[2] * STRIDE;
-        const real *const x3 = x + (int64_t)column[3] * STRIDE;
-        const real *const x4 = x + (int64_t)column[4] * STRIDE;
-        const real *const x5 = x + (int64_t)column[5] * STRIDE;
-        const real *const x6 = x + (int64_t)column[6] * STRIDE;
-        const real *const x7 = x + (int64_t)column[7] * STRIDE;
-        for (int start = 0; start < STRIDE; start += LANES) {
-            const vector d = *(const vector *)(dz + start);
-            s0 += d * *(const vector *)(x0 + start);
-            s1 += d * *(const vector *)(x1 + start);
-            s2 += d * *(const vector *)(x2 + start);
-            s3 += d * *(const vector *)(x3 + start);
-            s4 += d * *(const vector *)(x4 + start);
-            s5 += d * *(const vector *)(x5 + start);
-            s6 += d * *(const vector *)(x6 + start);
-            s7 += d * *(const vector *)(x7 + start);
-        }
+    const real *const x0 = x + (left > 0 ? 0 : left - 1) * STRIDE;
+    vector *const to0 = (vector *)sums[0];
+    vector s0_0 = to0[0], s0_1 = to0[1];
+    const real *const x1 = x + (left > 1 ? 1 : left - 1) * STRIDE;
+    vector *const to1 = (vector *)sums[1];
+    vector s1_0 = to1[0], s1_1 = to1[1];
+    const real *const x2 = x + (left > 2 ? 2 : left - 1) * STRIDE;
+    vector *const to2 = (vector *)sums[2];
+    vector s2_0 = to2[0], s2_1 = to2[1];
+    const real *const x3 = x + (left > 3 ? 3 : left - 1) * STRIDE;
+    vector *const to3 = (vector *)sums[3];
+    vector s3_0 = to3[0], s3_1 = to3[1];
+    const real *const x4 = x + (left > 4 ? 4 : left - 1) * STRIDE;
+    vector *const to4 = (vector *)sums[4];
+    vector s4_0 = to4[0], s4_1 = to4[1];
+    const real *const x5 = x + (left > 5 ? 5 : left - 1) * STRIDE;
+    vector *const to5 = (vector *)sums[5];
+    vector s5_0 = to5[0], s5_1 = to5[1];
+    const real *const x6 = x + (left > 6 ? 6 : left - 1) * STRIDE;
+    vector *const to6 = (vector *)sums[6];
+    vector s6_0 = to6[0], s6_1 = to6[1];
+    const real *const x7 = x + (left > 7 ? 7 : left - 1) * STRIDE;
+    vector *const to7 = (vector *)sums[7];
+    vector s7_0 = to7[0], s7_1 = to7[1];
+    const real *const x8 = x + (left > 8 ? 8 : left - 1) * STRIDE;
+    vector *const to8 = (vector *)sums[8];
+    vector s8_0 = to8[0], s8_1 = to8[1];
+    const real *const x9 = x + (left > 9 ? 9 : left - 1) * STRIDE;
+    vector *const to9 = (vector *)sums[9];
+    vector s9_0 = to9[0], s9_1 = to9[1];
+    const real *const x10 = x + (left > 10 ? 10 : left - 1) * STRIDE;
+    vector *const to10 = (vector *)sums[10];
+    vector s10_0 = to10[0], s10_1 = to10[1];
+    const real *const x11 = x + (left > 11 ? 11 : left - 1) * STRIDE;
+    vector *const to11 = (vector *)sums[11];
+    vector s11_0 = to11[0], s11_1 = to11[1];
+    for (int c = 0; c < samples; c++) {
+        const vector *const rows = (const vector *)(dz + c * STRIPE);
+        vector r0 = rows[0];
+        KEEP(r0);
+        vector r1 = rows[1];
+        KEEP(r1);
+        s0_0 += x0[c] * r0;
+        s0_1 += x0[c] * r1;
+        s1_0 += x1[c] * r0;
+        s1_1 += x1[c] * r1;
+        s2_0 += x2[c] * r0;
+        s2_1 += x2[c] * r1;
+        s3_0 += x3[c] * r0;
+        s3_1 += x3[c] * r1;
+        s4_0 += x4[c] * r0;
+        s4_1 += x4[c] * r1;
+        s5_0 += x5[c] * r0;
+        s5_1 += x5[c] * r1;
+        s6_0 += x6[c] * r0;
+        s6_1 += x6[c] * r1;
+        s7_0 += x7[c] * r0;
+        s7_1 += x7[c] * r1;
+        s8_0 += x8[c] * r0;
+        s8_1 += x8[c] * r1;
+        s9_0 += x9[c] * r0;
+        s9_1 += x9[c] * r1;
+        s10_0 += x10[c] * r0;
+        s10_1 += x10[c] * r1;
+        s11_0 += x11[c] * r0;
+        s11_1 += x11[c] * r1;
     }
-    vector s8 = {0}, s9 = {0}, s10 = {0}, s11 = {0}, s12 = {0}, s13 = {0}, s14 = {0}, s15 = {0};
-    {
-        const real *const x8 = x + (int64_t)column[8] * STRIDE;
-        const real *const x9 = x + (int64_t)column[9] * STRIDE;
-        const real *const x10 = x + (int64_t)column[10] * STRIDE;
-        const real *const x11 = x + (int64_t)column[11] * STRIDE;
-        const real *const x12 = x + (int64_t)column[12] * STRIDE;
-        const real *const x13 = x + (int64_t)column[13] * STRIDE;
-        const real *const x14 = x + (int64_t)column[14] * STRIDE;
-        const real *const x15 = x + (int64_t)column[15] * STRIDE;
-        for (int start = 0; start < STRIDE; start += LANES) {
-            const vector d = *(const vector *)(dz + start);
-            s8 += d * *(const vector *)(x8 + start);
-            s9 += d * *(const vector *)(x9 + start);
-            s10 += d * *(const vector *)(x10 + start);
-            s11 += d * *(const vector *)(x11 + start);
-            s12 += d * *(const vector *)(x12 + start);
-            s13 += d * *(const vector *)(x13 + start);
-            s14 += d * *(const vector *)(x14 + start);
-            s15 += d * *(const vector *)(x15 + start);
-        }
+    to0[0] = s0_0;
+    to0[1] = s0_1;
+    to1[0] = s1_0;
+    to1[1] = s1_1;
+    to2[0] = s2_0;
+    to2[1] = s2_1;
+    to3[0] = s3_0;
+    to3[1] = s3_1;
+    to4[0] = s4_0;
+    to4[1] = s4_1;
+    to5[0] = s5_0;
+    to5[1] = s5_1;
+    to6[0] = s6_0;
+    to6[1] = s6_1;
+    to7[0] = s7_0;
+    to7[1] = s7_1;
+    to8[0] = s8_0;
+    to8[1] = s8_1;
+    to9[0] = s9_0;
+    to9[1] = s9_1;
+    to10[0] = s10_0;
+    to10[1] = s10_1;
+    to11[0] = s11_0;
+    to11[1] = s11_1;
+}
+
+/* The first non-zero of a row that is not left of a column. */
+static inline int64_t first_from(const Array *weight, int64_t row, int64_t column)
+{
+    int64_t low = weight->row_start[row], high = weight->row_start[row + 1];
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (weight->column[middle] < column)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    s0 = SHUFFLE(s0, s1, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s0, s1, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s2 = SHUFFLE(s2, s3, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s2, s3, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s4 = SHUFFLE(s4, s5, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s4, s5, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s6 = SHUFFLE(s6, s7, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s6, s7, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s8 = SHUFFLE(s8, s9, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s8, s9, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s10 = SHUFFLE(s10, s11, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s10, s11, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s12 = SHUFFLE(s12, s13, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s12, s13, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s14 = SHUFFLE(s14, s15, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s14, s15, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s0 = SHUFFLE(s0, s2, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-        + SHUFFLE(s0, s2, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    s4 = SHUFFLE(s4, s6, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-        + SHUFFLE(s4, s6, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    s8 = SHUFFLE(s8, s10, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-        + SHUFFLE(s8, s10, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    s12 = SHUFFLE(s12, s14, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-        + SHUFFLE(s12, s14, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    s0 = SHUFFLE(s0, s4, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
-        + SHUFFLE(s0, s4, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-    s8 = SHUFFLE(s8, s12, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
-        + SHUFFLE(s8, s12, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-    s0 = SHUFFLE(s0, s8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
-        + SHUFFLE(s0, s8, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-    *(vector *)(result + 0) = s0;
+    return low;
+}
+
+/* gradient[r][k] = sums[k][r] of a stripe of rows and `across` columns. */
+static inline void turn_sums(const real (*sums)[STRIPE], int64_t across, real (*gradient)[ACROSS])
+{
+    for (int64_t column = 0; column < across; column += LANES)
+        for (int64_t r = 0; r < STRIPE; r += LANES)
+            turn_square(sums[column] + r, STRIPE, gradient[r] + column, ACROSS);
 }
 
 
@@ -614,7 +912,7 @@ KERNEL gather_mul(const real *restrict data, const int64_t *order, int64_t first
      * ahead, and what is written stays in the cache. */
     #pragma omp for schedule(static) collapse(2) nowait
     for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < STRIDE; start += LANES) {
+        for (int start = 0; start < WIDTH; start += LANES) {
             const int live = count - start;
             const real *sample[LANES];
             for (int i = 0; i < LANES; i++) {
@@ -650,22 +948,41 @@ KERNEL gather_mul(const real *restrict data, const int64_t *order, int64_t first
 /* W x, linear, tanh
  *   regression.nerva:13: h = tanh(linear(21 * x, 32, weights = he(fan_in = "sparse")))
  */
-KERNEL spmm_tanh(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_tanh, int count)
+KERNEL spmm_blocked_tanh(const Array *weight, const real *restrict value, const real *restrict x, int64_t height, const real *restrict bias, real *restrict to_tanh, int count)
 {
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++)
-        for (int start = 0; start < STRIDE; start += TILE) {
-            const int live = count - start;
-            _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(value, weight->column, weight->row_start[row],
-                        weight->row_start[row + 1], x + start, sum);
-            const real bias_value = bias[row];
-            real *const to_tanh_row = to_tanh + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < TILE; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real tanh_value = tanh_float(linear_value);
-                to_tanh_row[column] = column < live ? tanh_value : 0;
+    #pragma omp for collapse(2) schedule(static) nowait
+    for (int span = 0; span < 1; span++)
+        for (int64_t strip = 0; strip < weight->rows; strip += height) {
+            const int start = (0 + span * 2) * LANES, live = count - start;
+            const int64_t tall = weight->rows - strip < height ? weight->rows - strip : height;
+            _Alignas(VECTOR_BYTES) real packed[STRIP * DEPTH], sums[STRIP * 2 * LANES];
+            memset(sums, 0, sizeof(real) * (size_t)((tall + JAM - 1) / JAM * JAM * 2 * LANES));
+            const int64_t *const end = weight->row_start + strip + 1;
+            int64_t next[STRIP];
+            memcpy(next, weight->row_start + strip, sizeof *next * (size_t)tall);
+            for (int64_t top = 0; top < weight->columns; top += DEPTH) {
+                const int64_t deep = weight->columns - top < DEPTH ? weight->columns - top : DEPTH;
+                pack_sparse(value, weight->column, end, tall, top, top + deep, next, packed);
+                for (int tile = 0; tile < 1; tile++) {
+                    const int from = (0 + tile * 2) * LANES;
+                    for (int64_t part = 0; part < tall; part += JAM)
+                        dense_tile_2(packed + part * DEPTH, deep,
+                                     x + top * STRIDE + start + from,
+                                     sums + part * 2 * LANES + from, 2 * LANES);
+                }
+            }
+            for (int64_t part = 0; part < tall; part++) {
+                const int64_t row = strip + part;
+                (void)row, (void)start;   /* of a single output nothing depends on them */
+                const real *const sum = sums + part * 2 * LANES;
+                const real bias_value = bias[row];
+                real *const to_tanh_row = to_tanh + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    const real tanh_value = tanh_float(linear_value);
+                    to_tanh_row[column] = column < live ? tanh_value : 0;
+                }
             }
         }
 }
@@ -673,23 +990,34 @@ KERNEL spmm_tanh(const Array *weight, const real *restrict value, const real *re
 /* W x, linear, add
  *   regression.nerva:14: y = 150 + 75 * linear(h, 1, density = 1)
  */
-KERNEL gemm_add(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_add, int count)
+KERNEL gemm_add(const Array *weight, const real *restrict value, const real *restrict x, int64_t height, const real *restrict bias, real *restrict to_add, int count)
 {
-    #pragma omp for schedule(static) nowait
-    for (int64_t first_row = 0; first_row < weight->rows; first_row += JAM)
-        for (int start = 0; start < STRIDE; start += TILE) {
-            const int live = count - start;
-            _Alignas(VECTOR_BYTES) real sums[JAM][TILE];
-            dense_tile(value + first_row * weight->columns, weight->columns, 1,
-                       weight->columns, weight->rows - first_row, x + start, sums);
-            for (int part = 0; part < JAM && first_row + part < weight->rows; part++) {
-                const int64_t row = first_row + part;
-                (void)row;            /* of a single output nothing depends on it */
-                const real *const sum = sums[part];
+    #pragma omp for collapse(2) schedule(static) nowait
+    for (int span = 0; span < 1; span++)
+        for (int64_t strip = 0; strip < weight->rows; strip += height) {
+            const int start = (0 + span * 2) * LANES, live = count - start;
+            const int64_t tall = weight->rows - strip < height ? weight->rows - strip : height;
+            _Alignas(VECTOR_BYTES) real packed[STRIP * DEPTH], sums[STRIP * 2 * LANES];
+            memset(sums, 0, sizeof(real) * (size_t)((tall + JAM - 1) / JAM * JAM * 2 * LANES));
+            for (int64_t top = 0; top < weight->columns; top += DEPTH) {
+                const int64_t deep = weight->columns - top < DEPTH ? weight->columns - top : DEPTH;
+                pack(value + strip * weight->columns + top, weight->columns, 1, tall, deep, packed);
+                for (int tile = 0; tile < 1; tile++) {
+                    const int from = (0 + tile * 2) * LANES;
+                    for (int64_t part = 0; part < tall; part += JAM)
+                        dense_tile_2(packed + part * DEPTH, deep,
+                                     x + top * STRIDE + start + from,
+                                     sums + part * 2 * LANES + from, 2 * LANES);
+                }
+            }
+            for (int64_t part = 0; part < tall; part++) {
+                const int64_t row = strip + part;
+                (void)row, (void)start;   /* of a single output nothing depends on them */
+                const real *const sum = sums + part * 2 * LANES;
                 const real bias_value = bias[0];
                 real *const to_add_row = to_add + start;
                 #pragma omp simd
-                for (int column = 0; column < TILE; column++) {
+                for (int column = 0; column < 2 * LANES; column++) {
                     const real linear_value = sum[column] + bias_value;
                     const real add_value = 150.0f + 75.0f * linear_value;
                     to_add_row[column] = column < live ? add_value : 0;
@@ -709,7 +1037,7 @@ KERNEL gather(const real *restrict data, const int64_t *order, int64_t first, Ru
      * ahead, and what is written stays in the cache. */
     #pragma omp for schedule(static) collapse(2) nowait
     for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < STRIDE; start += LANES) {
+        for (int start = 0; start < WIDTH; start += LANES) {
             const int live = count - start;
             const real *sample[LANES];
             for (int i = 0; i < LANES; i++) {
@@ -739,25 +1067,36 @@ KERNEL gather(const real *restrict data, const int64_t *order, int64_t first, Ru
  *   regression.nerva:17: loss   = huber(y, t, delta = 50)
  *   regression.nerva:18: metric error = absolute_error(y, t)
  */
-KERNEL gemm_select_abs(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_select, real *restrict to_abs, int count)
+KERNEL gemm_select_abs(const Array *weight, const real *restrict value, const real *restrict x, int64_t height, const real *restrict bias, const real *restrict input, real *restrict to_select, real *restrict to_abs, int count)
 {
-    #pragma omp for schedule(static) nowait
-    for (int64_t first_row = 0; first_row < weight->rows; first_row += JAM)
-        for (int start = 0; start < STRIDE; start += TILE) {
-            const int live = count - start;
-            _Alignas(VECTOR_BYTES) real sums[JAM][TILE];
-            dense_tile(value + first_row * weight->columns, weight->columns, 1,
-                       weight->columns, weight->rows - first_row, x + start, sums);
-            for (int part = 0; part < JAM && first_row + part < weight->rows; part++) {
-                const int64_t row = first_row + part;
-                (void)row;            /* of a single output nothing depends on it */
-                const real *const sum = sums[part];
+    #pragma omp for collapse(2) schedule(static) nowait
+    for (int span = 0; span < 1; span++)
+        for (int64_t strip = 0; strip < weight->rows; strip += height) {
+            const int start = (0 + span * 2) * LANES, live = count - start;
+            const int64_t tall = weight->rows - strip < height ? weight->rows - strip : height;
+            _Alignas(VECTOR_BYTES) real packed[STRIP * DEPTH], sums[STRIP * 2 * LANES];
+            memset(sums, 0, sizeof(real) * (size_t)((tall + JAM - 1) / JAM * JAM * 2 * LANES));
+            for (int64_t top = 0; top < weight->columns; top += DEPTH) {
+                const int64_t deep = weight->columns - top < DEPTH ? weight->columns - top : DEPTH;
+                pack(value + strip * weight->columns + top, weight->columns, 1, tall, deep, packed);
+                for (int tile = 0; tile < 1; tile++) {
+                    const int from = (0 + tile * 2) * LANES;
+                    for (int64_t part = 0; part < tall; part += JAM)
+                        dense_tile_2(packed + part * DEPTH, deep,
+                                     x + top * STRIDE + start + from,
+                                     sums + part * 2 * LANES + from, 2 * LANES);
+                }
+            }
+            for (int64_t part = 0; part < tall; part++) {
+                const int64_t row = strip + part;
+                (void)row, (void)start;   /* of a single output nothing depends on them */
+                const real *const sum = sums + part * 2 * LANES;
                 const real bias_value = bias[0];
                 const real *const input_row = input + start;
                 real *const to_select_row = to_select + start;
                 real *const to_abs_row = to_abs + start;
                 #pragma omp simd
-                for (int column = 0; column < TILE; column++) {
+                for (int column = 0; column < 2 * LANES; column++) {
                     const real linear_value = sum[column] + bias_value;
                     const real add_value = 150.0f + 75.0f * linear_value;
                     const real sub_1 = add_value - input_row[column];
@@ -778,7 +1117,7 @@ KERNEL gemm_select_abs(const Array *weight, const real *restrict value, const re
 KERNEL samplewise(const real *restrict input, real *restrict to_sum, int count)
 {
     #pragma omp for schedule(static) nowait
-    for (int start = 0; start < STRIDE; start += LANES) {
+    for (int start = 0; start < WIDTH; start += LANES) {
         real sum_of[LANES];
         for (int lane = 0; lane < LANES; lane++) sum_of[lane] = 0;
         for (int64_t row = 0; row < 1; row++) {
@@ -802,25 +1141,36 @@ KERNEL samplewise(const real *restrict input, real *restrict to_sum, int count)
  *   regression.nerva:14: y = 150 + 75 * linear(h, 1, density = 1)
  *   regression.nerva:17: loss   = huber(y, t, delta = 50)
  */
-KERNEL gemm_add_slope(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_add_slope, int count)
+KERNEL gemm_add_slope(const Array *weight, const real *restrict value, const real *restrict x, int64_t height, const real *restrict bias, const real *restrict input, real *restrict to_add_slope, int count)
 {
-    #pragma omp for schedule(static) nowait
-    for (int64_t first_row = 0; first_row < weight->rows; first_row += JAM)
-        for (int start = 0; start < STRIDE; start += TILE) {
-            const int live = count - start;
-            _Alignas(VECTOR_BYTES) real sums[JAM][TILE];
-            dense_tile(value + first_row * weight->columns, weight->columns, 1,
-                       weight->columns, weight->rows - first_row, x + start, sums);
-            for (int part = 0; part < JAM && first_row + part < weight->rows; part++) {
-                const int64_t row = first_row + part;
-                (void)row;            /* of a single output nothing depends on it */
-                const real *const sum = sums[part];
+    #pragma omp for collapse(2) schedule(static) nowait
+    for (int span = 0; span < 1; span++)
+        for (int64_t strip = 0; strip < weight->rows; strip += height) {
+            const int start = (0 + span * 2) * LANES, live = count - start;
+            const int64_t tall = weight->rows - strip < height ? weight->rows - strip : height;
+            _Alignas(VECTOR_BYTES) real packed[STRIP * DEPTH], sums[STRIP * 2 * LANES];
+            memset(sums, 0, sizeof(real) * (size_t)((tall + JAM - 1) / JAM * JAM * 2 * LANES));
+            for (int64_t top = 0; top < weight->columns; top += DEPTH) {
+                const int64_t deep = weight->columns - top < DEPTH ? weight->columns - top : DEPTH;
+                pack(value + strip * weight->columns + top, weight->columns, 1, tall, deep, packed);
+                for (int tile = 0; tile < 1; tile++) {
+                    const int from = (0 + tile * 2) * LANES;
+                    for (int64_t part = 0; part < tall; part += JAM)
+                        dense_tile_2(packed + part * DEPTH, deep,
+                                     x + top * STRIDE + start + from,
+                                     sums + part * 2 * LANES + from, 2 * LANES);
+                }
+            }
+            for (int64_t part = 0; part < tall; part++) {
+                const int64_t row = strip + part;
+                (void)row, (void)start;   /* of a single output nothing depends on them */
+                const real *const sum = sums + part * 2 * LANES;
                 const real bias_value = bias[0];
                 const real samples = (real)count;
                 const real *const input_row = input + start;
                 real *const to_add_slope_row = to_add_slope + start;
                 #pragma omp simd
-                for (int column = 0; column < TILE; column++) {
+                for (int column = 0; column < 2 * LANES; column++) {
                     const real linear_value = sum[column] + bias_value;
                     const real add_value = 150.0f + 75.0f * linear_value;
                     const real sub_1 = add_value - input_row[column];
@@ -842,7 +1192,7 @@ KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restric
         const real *const input_row = input;
         real sum_of = 0;
         #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < STRIDE; column++) {
+        for (int column = 0; column < WIDTH; column++) {
             sum_of += column < count ? input_row[column] : 0;
         }
         to_sum_of[row] = sum_of;
@@ -853,23 +1203,34 @@ KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restric
  *   regression.nerva:14: y = 150 + 75 * linear(h, 1, density = 1)
  *   regression.nerva:13: h = tanh(linear(21 * x, 32, weights = he(fan_in = "sparse")))
  */
-KERNEL gemm_transposed_tanh_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_tanh_slope, int count)
+KERNEL gemm_transposed_tanh_slope(const Array *weight, const real *restrict value, const real *restrict dz, int64_t height, const real *restrict input, real *restrict to_tanh_slope, int count)
 {
-    #pragma omp for schedule(static) nowait
-    for (int64_t first_row = 0; first_row < weight->columns; first_row += JAM)
-        for (int start = 0; start < STRIDE; start += TILE) {
-            const int live = count - start;
-            _Alignas(VECTOR_BYTES) real sums[JAM][TILE];
-            dense_tile(value + first_row, 1, weight->columns, weight->rows,
-                       weight->columns - first_row, dz + start, sums);
-            for (int part = 0; part < JAM && first_row + part < weight->columns; part++) {
-                const int64_t row = first_row + part;
-                (void)row;            /* of a single output nothing depends on it */
-                const real *const sum = sums[part];
+    #pragma omp for collapse(2) schedule(static) nowait
+    for (int span = 0; span < 1; span++)
+        for (int64_t strip = 0; strip < weight->columns; strip += height) {
+            const int start = (0 + span * 2) * LANES, live = count - start;
+            const int64_t tall = weight->columns - strip < height ? weight->columns - strip : height;
+            _Alignas(VECTOR_BYTES) real packed[STRIP * DEPTH], sums[STRIP * 2 * LANES];
+            memset(sums, 0, sizeof(real) * (size_t)((tall + JAM - 1) / JAM * JAM * 2 * LANES));
+            for (int64_t top = 0; top < weight->rows; top += DEPTH) {
+                const int64_t deep = weight->rows - top < DEPTH ? weight->rows - top : DEPTH;
+                pack(value + top * weight->columns + strip, 1, weight->columns, tall, deep, packed);
+                for (int tile = 0; tile < 1; tile++) {
+                    const int from = (0 + tile * 2) * LANES;
+                    for (int64_t part = 0; part < tall; part += JAM)
+                        dense_tile_2(packed + part * DEPTH, deep,
+                                     dz + top * STRIDE + start + from,
+                                     sums + part * 2 * LANES + from, 2 * LANES);
+                }
+            }
+            for (int64_t part = 0; part < tall; part++) {
+                const int64_t row = strip + part;
+                (void)row, (void)start;   /* of a single output nothing depends on them */
+                const real *const sum = sums + part * 2 * LANES;
                 const real *const input_row = input + row * STRIDE + start;
                 real *const to_tanh_slope_row = to_tanh_slope + row * STRIDE + start;
                 #pragma omp simd
-                for (int column = 0; column < TILE; column++) {
+                for (int column = 0; column < 2 * LANES; column++) {
                     const real tanh_slope_value = sum[column] * (1.0f - input_row[column] * input_row[column]);
                     to_tanh_slope_row[column] = column < live ? tanh_slope_value : 0;
                 }
@@ -880,14 +1241,42 @@ KERNEL gemm_transposed_tanh_slope(const Array *weight, const real *restrict valu
 /* dz times transposed x at the non-zeros of W
  *   regression.nerva:14: y = 150 + 75 * linear(h, 1, density = 1)
  */
-KERNEL gemm_gradient_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
+KERNEL gemm_gradient_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t wide, real *restrict to_gradient)
 {
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++)
-        for (int64_t column = 0; column < weight->columns; column++) {
-            const int64_t q = row * weight->columns + column;
-            const real g = dot(dz + row * STRIDE, x + column * STRIDE);
-            to_gradient[q] = g;
+    #pragma omp for collapse(2) schedule(static) nowait
+    for (int64_t top = 0; top < weight->rows; top += GROUP)
+        for (int64_t first = 0; first < weight->columns; first += wide) {
+            const int64_t tall = weight->rows - top < GROUP ? weight->rows - top : GROUP;
+            const int64_t last = weight->columns - first < wide ? weight->columns : first + wide;
+            _Alignas(VECTOR_BYTES) real turned[GROUP * SAMPLES];
+            for (int64_t left = first; left < last; left += ACROSS) {
+                const int64_t across = last - left < ACROSS ? last - left : ACROSS;
+                for (int64_t stripe = 0; stripe < tall; stripe += STRIPE) {
+                    real *const here = turned + stripe * SAMPLES;
+                    _Alignas(VECTOR_BYTES) real sums[ACROSS][STRIPE] = {{0}};
+                    for (int sample = 0; sample < WIDTH; sample += SAMPLES) {
+                        const int samples = WIDTH - sample < SAMPLES ? WIDTH - sample : SAMPLES;
+                        if (SAMPLES < WIDTH || left == first)
+                            turn_rows(dz + (top + stripe) * STRIDE + sample, tall - stripe, samples, here);
+                        for (int64_t column = 0; column < across; column += COLUMNS)
+                            gradient_tile(here, x + (left + column) * STRIDE + sample,
+                                          across - column, samples, sums + column);
+                    }
+                    _Alignas(VECTOR_BYTES) real gradient[STRIPE][ACROSS];
+                    turn_sums((const real (*)[STRIPE])sums, across, gradient);
+                    for (int64_t r = 0; r < STRIPE && stripe + r < tall; r++) {
+                        const int64_t row = stripe + r;
+                        const int64_t here = (top + row) * weight->columns + left;
+                        #pragma omp simd
+                        for (int64_t k = 0; k < across; k++) {
+                            const int64_t q = here + k;
+                            const real g = gradient[r][k];
+                            to_gradient[q] = g;
+                        }
+
+                    }
+                }
+            }
         }
 }
 
@@ -901,7 +1290,7 @@ KERNEL featurewise_store_2(int64_t rows, const real *restrict input, real *restr
         const real *const input_row = input + row * STRIDE;
         real sum_of = 0;
         #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < STRIDE; column++) {
+        for (int column = 0; column < WIDTH; column++) {
             sum_of += column < count ? input_row[column] : 0;
         }
         to_sum_of[row] = sum_of;
@@ -911,54 +1300,88 @@ KERNEL featurewise_store_2(int64_t rows, const real *restrict input, real *restr
 /* dz times transposed x at the non-zeros of W
  *   regression.nerva:13: h = tanh(linear(21 * x, 32, weights = he(fan_in = "sparse")))
  */
-KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
+KERNEL sddmm_blocked_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t wide, real *restrict to_gradient)
 {
-    const int32_t *const column = weight->column;
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++) {
-        const real *const here = dz + row * STRIDE;
-        const int64_t end = weight->row_start[row + 1];
-        int64_t begin = weight->row_start[row];
-        for (; begin + BLOCK <= end; begin += BLOCK) {
-            _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-            dots(here, x, column + begin, gradient);
-            for (int i = 0; i < BLOCK; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                to_gradient[q] = g;
+    #pragma omp for collapse(2) schedule(static) nowait
+    for (int64_t top = 0; top < weight->rows; top += GROUP)
+        for (int64_t first = 0; first < weight->columns; first += wide) {
+            const int64_t tall = weight->rows - top < GROUP ? weight->rows - top : GROUP;
+            const int64_t last = weight->columns - first < wide ? weight->columns : first + wide;
+            _Alignas(VECTOR_BYTES) real turned[GROUP * SAMPLES];
+            int64_t next[GROUP];
+            for (int64_t row = 0; row < tall; row++)
+                next[row] = first_from(weight, top + row, first);
+            for (int64_t left = first; left < last; left += ACROSS) {
+                const int64_t across = last - left < ACROSS ? last - left : ACROSS;
+                for (int64_t stripe = 0; stripe < tall; stripe += STRIPE) {
+                    real *const here = turned + stripe * SAMPLES;
+                    _Alignas(VECTOR_BYTES) real sums[ACROSS][STRIPE] = {{0}};
+                    for (int sample = 0; sample < WIDTH; sample += SAMPLES) {
+                        const int samples = WIDTH - sample < SAMPLES ? WIDTH - sample : SAMPLES;
+                        if (SAMPLES < WIDTH || left == first)
+                            turn_rows(dz + (top + stripe) * STRIDE + sample, tall - stripe, samples, here);
+                        for (int64_t column = 0; column < across; column += COLUMNS)
+                            gradient_tile(here, x + (left + column) * STRIDE + sample,
+                                          across - column, samples, sums + column);
+                    }
+                    for (int64_t r = 0; r < STRIPE && stripe + r < tall; r++) {
+                        const int64_t row = stripe + r;
+                        const int64_t begin = next[row], end = weight->row_start[top + row + 1];
+                        const int32_t *const place = weight->column + begin;
+                        real gradient[ACROSS];
+                        int64_t found = 0;
+                        for (; begin + found < end && place[found] < left + across; found++)
+                            gradient[found] = sums[place[found] - left][r];
+                        next[row] = begin + found;
+                        #pragma omp simd
+                        for (int64_t k = 0; k < found; k++) {
+                            const int64_t q = begin + k;
+                            const real g = gradient[k];
+                            to_gradient[q] = g;
+                        }
+
+
+                    }
+                }
             }
         }
-        for (int64_t q = begin; q < end; q++) {
-            const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-            to_gradient[q] = g;
-        }
-    }
 }
 
 /* W x, linear, add, select, select_slope, add_slope
  *   regression.nerva:14: y = 150 + 75 * linear(h, 1, density = 1)
  *   regression.nerva:17: loss   = huber(y, t, delta = 50)
  */
-KERNEL gemm_select_add_slope(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_select, real *restrict to_add_slope, int count)
+KERNEL gemm_select_add_slope(const Array *weight, const real *restrict value, const real *restrict x, int64_t height, const real *restrict bias, const real *restrict input, real *restrict to_select, real *restrict to_add_slope, int count)
 {
-    #pragma omp for schedule(static) nowait
-    for (int64_t first_row = 0; first_row < weight->rows; first_row += JAM)
-        for (int start = 0; start < STRIDE; start += TILE) {
-            const int live = count - start;
-            _Alignas(VECTOR_BYTES) real sums[JAM][TILE];
-            dense_tile(value + first_row * weight->columns, weight->columns, 1,
-                       weight->columns, weight->rows - first_row, x + start, sums);
-            for (int part = 0; part < JAM && first_row + part < weight->rows; part++) {
-                const int64_t row = first_row + part;
-                (void)row;            /* of a single output nothing depends on it */
-                const real *const sum = sums[part];
+    #pragma omp for collapse(2) schedule(static) nowait
+    for (int span = 0; span < 1; span++)
+        for (int64_t strip = 0; strip < weight->rows; strip += height) {
+            const int start = (0 + span * 2) * LANES, live = count - start;
+            const int64_t tall = weight->rows - strip < height ? weight->rows - strip : height;
+            _Alignas(VECTOR_BYTES) real packed[STRIP * DEPTH], sums[STRIP * 2 * LANES];
+            memset(sums, 0, sizeof(real) * (size_t)((tall + JAM - 1) / JAM * JAM * 2 * LANES));
+            for (int64_t top = 0; top < weight->columns; top += DEPTH) {
+                const int64_t deep = weight->columns - top < DEPTH ? weight->columns - top : DEPTH;
+                pack(value + strip * weight->columns + top, weight->columns, 1, tall, deep, packed);
+                for (int tile = 0; tile < 1; tile++) {
+                    const int from = (0 + tile * 2) * LANES;
+                    for (int64_t part = 0; part < tall; part += JAM)
+                        dense_tile_2(packed + part * DEPTH, deep,
+                                     x + top * STRIDE + start + from,
+                                     sums + part * 2 * LANES + from, 2 * LANES);
+                }
+            }
+            for (int64_t part = 0; part < tall; part++) {
+                const int64_t row = strip + part;
+                (void)row, (void)start;   /* of a single output nothing depends on them */
+                const real *const sum = sums + part * 2 * LANES;
                 const real bias_value = bias[0];
                 const real *const input_row = input + start;
                 const real samples = (real)count;
                 real *const to_select_row = to_select + start;
                 real *const to_add_slope_row = to_add_slope + start;
                 #pragma omp simd
-                for (int column = 0; column < TILE; column++) {
+                for (int column = 0; column < 2 * LANES; column++) {
                     const real linear_value = sum[column] + bias_value;
                     const real add_value = 150.0f + 75.0f * linear_value;
                     const real sub_1 = add_value - input_row[column];
@@ -983,7 +1406,7 @@ KERNEL featurewise_adam(int64_t rows, real lr, real step, Rates rates, const rea
         const real *const input_row = input;
         real sum_of = 0;
         #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < STRIDE; column++) {
+        for (int column = 0; column < WIDTH; column++) {
             sum_of += column < count ? input_row[column] : 0;
         }
         update_adam(&bias->value[row], sum_of, &bias->state[0][row], &bias->state[1][row], lr, step, rates);
@@ -993,14 +1416,47 @@ KERNEL featurewise_adam(int64_t rows, real lr, real step, Rates rates, const rea
 /* dz times transposed x at the non-zeros of W, update by adam_with_decay
  *   regression.nerva:14: y = 150 + 75 * linear(h, 1, density = 1)
  */
-KERNEL gemm_gradient_adam_with_decay(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step, Rates rates)
+KERNEL gemm_gradient_adam_with_decay(Array *weight, const real *restrict dz, const real *restrict x, int64_t wide, real lr, real step, Rates rates)
 {
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++)
-        for (int64_t column = 0; column < weight->columns; column++) {
-            const int64_t q = row * weight->columns + column;
-            const real g = dot(dz + row * STRIDE, x + column * STRIDE);
-            update_adam_with_decay(&weight->value[q], g, &weight->state[0][q], &weight->state[1][q], lr, step, rates);
+    #pragma omp for collapse(2) schedule(static) nowait
+    for (int64_t top = 0; top < weight->rows; top += GROUP)
+        for (int64_t first = 0; first < weight->columns; first += wide) {
+            const int64_t tall = weight->rows - top < GROUP ? weight->rows - top : GROUP;
+            const int64_t last = weight->columns - first < wide ? weight->columns : first + wide;
+            _Alignas(VECTOR_BYTES) real turned[GROUP * SAMPLES];
+            for (int64_t left = first; left < last; left += ACROSS) {
+                const int64_t across = last - left < ACROSS ? last - left : ACROSS;
+                for (int64_t stripe = 0; stripe < tall; stripe += STRIPE) {
+                    real *const here = turned + stripe * SAMPLES;
+                    _Alignas(VECTOR_BYTES) real sums[ACROSS][STRIPE] = {{0}};
+                    for (int sample = 0; sample < WIDTH; sample += SAMPLES) {
+                        const int samples = WIDTH - sample < SAMPLES ? WIDTH - sample : SAMPLES;
+                        if (SAMPLES < WIDTH || left == first)
+                            turn_rows(dz + (top + stripe) * STRIDE + sample, tall - stripe, samples, here);
+                        for (int64_t column = 0; column < across; column += COLUMNS)
+                            gradient_tile(here, x + (left + column) * STRIDE + sample,
+                                          across - column, samples, sums + column);
+                    }
+                    _Alignas(VECTOR_BYTES) real gradient[STRIPE][ACROSS];
+                    turn_sums((const real (*)[STRIPE])sums, across, gradient);
+                    for (int64_t r = 0; r < STRIPE && stripe + r < tall; r++) {
+                        const int64_t row = stripe + r;
+                        const int64_t here = (top + row) * weight->columns + left;
+                        #pragma omp simd
+                        for (int64_t k = 0; k < across; k++) {
+                            const int64_t q = here + k;
+                            const real g = gradient[r][k];
+                            update_adam_with_decay(&weight->value[q], g, &weight->state[0][q], &weight->state[1][q], lr, step, rates);
+                        }
+                        for (int64_t q = 0; q < last - left - across && q < ACROSS; q += LINE) {
+                            __builtin_prefetch(&weight->value[here + across + q], 1);
+                            __builtin_prefetch(&weight->state[0][here + across + q], 1);
+                            __builtin_prefetch(&weight->state[1][here + across + q], 1);
+                        }
+
+                    }
+                }
+            }
         }
 }
 
@@ -1014,7 +1470,7 @@ KERNEL featurewise_adam_2(int64_t rows, real lr, real step, Rates rates, const r
         const real *const input_row = input + row * STRIDE;
         real sum_of = 0;
         #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < STRIDE; column++) {
+        for (int column = 0; column < WIDTH; column++) {
             sum_of += column < count ? input_row[column] : 0;
         }
         update_adam(&bias->value[row], sum_of, &bias->state[0][row], &bias->state[1][row], lr, step, rates);
@@ -1024,28 +1480,56 @@ KERNEL featurewise_adam_2(int64_t rows, real lr, real step, Rates rates, const r
 /* dz times transposed x at the non-zeros of W, update by adam_with_decay
  *   regression.nerva:13: h = tanh(linear(21 * x, 32, weights = he(fan_in = "sparse")))
  */
-KERNEL sddmm_adam_with_decay(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step, Rates rates)
+KERNEL sddmm_blocked_adam_with_decay(Array *weight, const real *restrict dz, const real *restrict x, int64_t wide, real lr, real step, Rates rates)
 {
-    const int32_t *const column = weight->column;
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++) {
-        const real *const here = dz + row * STRIDE;
-        const int64_t end = weight->row_start[row + 1];
-        int64_t begin = weight->row_start[row];
-        for (; begin + BLOCK <= end; begin += BLOCK) {
-            _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-            dots(here, x, column + begin, gradient);
-            for (int i = 0; i < BLOCK; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                update_adam_with_decay(&weight->value[q], g, &weight->state[0][q], &weight->state[1][q], lr, step, rates);
+    #pragma omp for collapse(2) schedule(static) nowait
+    for (int64_t top = 0; top < weight->rows; top += GROUP)
+        for (int64_t first = 0; first < weight->columns; first += wide) {
+            const int64_t tall = weight->rows - top < GROUP ? weight->rows - top : GROUP;
+            const int64_t last = weight->columns - first < wide ? weight->columns : first + wide;
+            _Alignas(VECTOR_BYTES) real turned[GROUP * SAMPLES];
+            int64_t next[GROUP];
+            for (int64_t row = 0; row < tall; row++)
+                next[row] = first_from(weight, top + row, first);
+            for (int64_t left = first; left < last; left += ACROSS) {
+                const int64_t across = last - left < ACROSS ? last - left : ACROSS;
+                for (int64_t stripe = 0; stripe < tall; stripe += STRIPE) {
+                    real *const here = turned + stripe * SAMPLES;
+                    _Alignas(VECTOR_BYTES) real sums[ACROSS][STRIPE] = {{0}};
+                    for (int sample = 0; sample < WIDTH; sample += SAMPLES) {
+                        const int samples = WIDTH - sample < SAMPLES ? WIDTH - sample : SAMPLES;
+                        if (SAMPLES < WIDTH || left == first)
+                            turn_rows(dz + (top + stripe) * STRIDE + sample, tall - stripe, samples, here);
+                        for (int64_t column = 0; column < across; column += COLUMNS)
+                            gradient_tile(here, x + (left + column) * STRIDE + sample,
+                                          across - column, samples, sums + column);
+                    }
+                    for (int64_t r = 0; r < STRIPE && stripe + r < tall; r++) {
+                        const int64_t row = stripe + r;
+                        const int64_t begin = next[row], end = weight->row_start[top + row + 1];
+                        const int32_t *const place = weight->column + begin;
+                        real gradient[ACROSS];
+                        int64_t found = 0;
+                        for (; begin + found < end && place[found] < left + across; found++)
+                            gradient[found] = sums[place[found] - left][r];
+                        next[row] = begin + found;
+                        #pragma omp simd
+                        for (int64_t k = 0; k < found; k++) {
+                            const int64_t q = begin + k;
+                            const real g = gradient[k];
+                            update_adam_with_decay(&weight->value[q], g, &weight->state[0][q], &weight->state[1][q], lr, step, rates);
+                        }
+                        for (int64_t q = 0; q < end - begin - found && q < found + LINE; q += LINE) {
+                            __builtin_prefetch(&weight->value[begin + found + q], 1);
+                            __builtin_prefetch(&weight->state[0][begin + found + q], 1);
+                            __builtin_prefetch(&weight->state[1][begin + found + q], 1);
+                        }
+
+
+                    }
+                }
             }
         }
-        for (int64_t q = begin; q < end; q++) {
-            const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-            update_adam_with_decay(&weight->value[q], g, &weight->state[0][q], &weight->state[1][q], lr, step, rates);
-        }
-    }
 }
 
 /* predict */
@@ -1054,9 +1538,9 @@ static void predict(nerva_model *model, const nerva_job *job, int64_t first, int
     real *const arena = model->arena;
     gather_mul(job->x, job->order, first, run, arena + 1024, count);  /* mul */
     meet(run);
-    spmm_tanh(&model->arrays[H_WEIGHT], model->arrays[H_WEIGHT].value, arena + 1024, model->arrays[H_BIAS].value, arena + 0, count);  /* h */
+    spmm_blocked_tanh(&model->arrays[H_WEIGHT], model->arrays[H_WEIGHT].value, arena + 1024, 4, model->arrays[H_BIAS].value, arena + 0, count);  /* h */
     meet(run);
-    gemm_add(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 0, model->arrays[Y_BIAS].value, arena + 1024, count);  /* y */
+    gemm_add(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 0, 4, model->arrays[Y_BIAS].value, arena + 1024, count);  /* y */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -1068,9 +1552,9 @@ static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, in
     gather_mul(job->x, job->order, first, run, arena + 1024, count);  /* mul */
     gather(job->t, job->order, first, run, arena + 1344, count);  /* t.batch */
     meet(run);
-    spmm_tanh(&model->arrays[H_WEIGHT], model->arrays[H_WEIGHT].value, arena + 1024, model->arrays[H_BIAS].value, arena + 0, count);  /* h */
+    spmm_blocked_tanh(&model->arrays[H_WEIGHT], model->arrays[H_WEIGHT].value, arena + 1024, 4, model->arrays[H_BIAS].value, arena + 0, count);  /* h */
     meet(run);
-    gemm_select_abs(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 0, model->arrays[Y_BIAS].value, arena + 1344, arena + 1024, arena + 1056, count);  /* select, abs */
+    gemm_select_abs(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 0, 4, model->arrays[Y_BIAS].value, arena + 1344, arena + 1024, arena + 1056, count);  /* select, abs */
     meet(run);
     samplewise(arena + 1024, arena + 0, count);  /* loss */
     samplewise(arena + 1056, arena + 32, count);  /* error */
@@ -1085,16 +1569,16 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     gather_mul(job->x, job->order, first, run, arena + 2048, count);  /* mul */
     gather(job->t, job->order, first, run, arena + 1024, count);  /* t.batch */
     meet(run);
-    spmm_tanh(&model->arrays[H_WEIGHT], model->arrays[H_WEIGHT].value, arena + 2048, model->arrays[H_BIAS].value, arena + 0, count);  /* h */
+    spmm_blocked_tanh(&model->arrays[H_WEIGHT], model->arrays[H_WEIGHT].value, arena + 2048, 4, model->arrays[H_BIAS].value, arena + 0, count);  /* h */
     meet(run);
-    gemm_add_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 0, model->arrays[Y_BIAS].value, arena + 1024, arena + 2368, count);  /* y.linear.grad */
+    gemm_add_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 0, 4, model->arrays[Y_BIAS].value, arena + 1024, arena + 2368, count);  /* y.linear.grad */
     meet(run);
     featurewise_store(1, arena + 2368, gradients[3], count);  /* y.bias.grad */
-    gemm_transposed_tanh_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 2368, arena + 0, arena + 1024, count);  /* h.linear.grad */
-    gemm_gradient_store(&model->arrays[Y_WEIGHT], arena + 2368, arena + 0, gradients[2]);  /* y.weight.grad */
+    gemm_transposed_tanh_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 2368, 4, arena + 0, arena + 1024, count);  /* h.linear.grad */
+    gemm_gradient_store(&model->arrays[Y_WEIGHT], arena + 2368, arena + 0, 96, gradients[2]);  /* y.weight.grad */
     meet(run);
     featurewise_store_2(32, arena + 1024, gradients[1], count);  /* h.bias.grad */
-    sddmm_store(&model->arrays[H_WEIGHT], arena + 1024, arena + 2048, gradients[0]);  /* h.weight.grad */
+    sddmm_blocked_store(&model->arrays[H_WEIGHT], arena + 1024, arena + 2048, 96, gradients[0]);  /* h.weight.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -1106,12 +1590,12 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
     gather_mul(job->x, job->order, first, run, arena + 2048, count);  /* mul */
     gather(job->t, job->order, first, run, arena + 1024, count);  /* t.batch */
     meet(run);
-    spmm_tanh(&model->arrays[H_WEIGHT], model->arrays[H_WEIGHT].value, arena + 2048, model->arrays[H_BIAS].value, arena + 0, count);  /* h */
+    spmm_blocked_tanh(&model->arrays[H_WEIGHT], model->arrays[H_WEIGHT].value, arena + 2048, 4, model->arrays[H_BIAS].value, arena + 0, count);  /* h */
     meet(run);
-    gemm_select_add_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 0, model->arrays[Y_BIAS].value, arena + 1024, arena + 2368, arena + 2400, count);  /* select, y.linear.grad */
+    gemm_select_add_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 0, 4, model->arrays[Y_BIAS].value, arena + 1024, arena + 2368, arena + 2400, count);  /* select, y.linear.grad */
     meet(run);
     samplewise(arena + 2368, arena + 2432, count);  /* loss */
-    gemm_transposed_tanh_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 2400, arena + 0, arena + 1024, count);  /* h.linear.grad */
+    gemm_transposed_tanh_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 2400, 4, arena + 0, arena + 1024, count);  /* h.linear.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -1121,9 +1605,9 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
 {
     real *const arena = model->arena;
     featurewise_adam(1, run->lr, run->step, run->rates, arena + 2400, &model->arrays[Y_BIAS], count);  /* y.bias */
-    gemm_gradient_adam_with_decay(&model->arrays[Y_WEIGHT], arena + 2400, arena + 0, run->lr, run->step, run->rates);  /* y.weight */
+    gemm_gradient_adam_with_decay(&model->arrays[Y_WEIGHT], arena + 2400, arena + 0, 96, run->lr, run->step, run->rates);  /* y.weight */
     featurewise_adam_2(32, run->lr, run->step, run->rates, arena + 1024, &model->arrays[H_BIAS], count);  /* h.bias */
-    sddmm_adam_with_decay(&model->arrays[H_WEIGHT], arena + 1024, arena + 2048, run->lr, run->step, run->rates);  /* h.weight */
+    sddmm_blocked_adam_with_decay(&model->arrays[H_WEIGHT], arena + 1024, arena + 2048, 96, run->lr, run->step, run->rates);  /* h.weight */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }

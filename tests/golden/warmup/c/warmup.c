@@ -66,9 +66,10 @@ double nerva_learning_rate(double epoch, double epochs, double step);
 enum {
     BATCH = 32,      /* most samples in a step */
     LANES = 16,       /* numbers in a vector */
-    TILE = 32,      /* numbers of a row that are computed at once */
+    WIDTH = 32,     /* numbers of a row: the batch in whole vectors */
     STRIDE = 32,    /* numbers from one row of an activation to the next */
-    JAM = 4,         /* rows of a dense product that are computed at once */
+    SAMPLES = 32,    /* of which turned rows are kept */
+    STRIP = 64,       /* rows of a product that one thread goes through together */
     BLOCK = 16         /* non-zeros whose gradients are computed at once */
 };
 enum {
@@ -210,6 +211,36 @@ int64_t *nerva_row_start(nerva_model *model, int parameter)
 int32_t *nerva_column(nerva_model *model, int parameter)
 {
     return model->arrays[parameter].column;
+}
+
+enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
+
+typedef struct {
+    int64_t begin, end;
+} Rows;
+
+/* The first row before which lies so much work. */
+static int64_t row_after(const int64_t *start, int64_t rows, int64_t work)
+{
+    int64_t low = 0, high = rows;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (start[middle] + ROW_WORK * middle < work)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The rows of a tile of samples that this thread computes. All tiles together are cut into as many
+ * parts of equal work as there are threads; what a number is does not depend on who computes it. */
+static Rows share(const int64_t *start, int64_t rows, int tile, int tiles)
+{
+    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    const int64_t work = start[rows] + ROW_WORK * rows;
+    return (Rows){ row_after(start, rows, work * tiles * thread / threads - work * tile),
+                   row_after(start, rows, work * tiles * (thread + 1) / threads - work * tile) };
 }
 
 /* The one place that derives everything else from a pattern and its values: sorts the non-zeros by
@@ -771,10 +802,10 @@ static inline void turn_real(const real *const *sample, int64_t block, real (*tu
     *(vector *)turned[15] = r15;
 }
 
-/* sum = Σ value[q] · x[index[q], :] over the non-zeros of a row, for one tile of samples. The sums
- * stay in registers; they are added up in the order of the non-zeros. */
-static inline void sparse_tile(const real *value, const int32_t *index, int64_t begin, int64_t end,
-                               const real *x, real *sum)
+/* sum = Σ value[q] · x[index[q], :] over the non-zeros of a row, for 2 vectors of samples. The
+ * sums stay in registers; they are added up in the order of the non-zeros. */
+static inline void sparse_tile_2(const real *value, const int32_t *index, int64_t begin,
+                                 int64_t end, const real *x, real *sum)
 {
     vector s0 = {0}, s1 = {0};
     for (int64_t q = begin; q < end; q++) {
@@ -802,11 +833,14 @@ static inline real sum_lanes(vector lanes)
 static inline real dot(const real *a, const real *b)
 {
     vector even = {0}, odd = {0};
-    for (int start = 0; start < STRIDE; start += TILE) {
-        const vector *const left = (const vector *)(a + start), *const right = (const vector *)(b + start);
-        even += left[0] * right[0];
-        odd += left[1] * right[1];
+    const vector *const left = (const vector *)a, *const right = (const vector *)b;
+    int k = 0;
+    for (; k + 2 * LANES <= WIDTH; k += 2 * LANES) {
+        even += left[k / LANES] * right[k / LANES];
+        odd += left[k / LANES + 1] * right[k / LANES + 1];
     }
+    if (k < WIDTH)
+        even += left[k / LANES] * right[k / LANES];
     return sum_lanes(even + odd);
 }
 
@@ -824,7 +858,7 @@ static inline void dots(const real *dz, const real *x, const int32_t *column, re
         const real *const x5 = x + (int64_t)column[5] * STRIDE;
         const real *const x6 = x + (int64_t)column[6] * STRIDE;
         const real *const x7 = x + (int64_t)column[7] * STRIDE;
-        for (int start = 0; start < STRIDE; start += LANES) {
+        for (int start = 0; start < WIDTH; start += LANES) {
             const vector d = *(const vector *)(dz + start);
             s0 += d * *(const vector *)(x0 + start);
             s1 += d * *(const vector *)(x1 + start);
@@ -846,7 +880,7 @@ static inline void dots(const real *dz, const real *x, const int32_t *column, re
         const real *const x13 = x + (int64_t)column[13] * STRIDE;
         const real *const x14 = x + (int64_t)column[14] * STRIDE;
         const real *const x15 = x + (int64_t)column[15] * STRIDE;
-        for (int start = 0; start < STRIDE; start += LANES) {
+        for (int start = 0; start < WIDTH; start += LANES) {
             const vector d = *(const vector *)(dz + start);
             s8 += d * *(const vector *)(x8 + start);
             s9 += d * *(const vector *)(x9 + start);
@@ -891,6 +925,467 @@ static inline void dots(const real *dz, const real *x, const int32_t *column, re
     *(vector *)(result + 0) = s0;
 }
 
+/* Keep a vector in a register: gcc would load it anew for each multiplication, and then loads, not
+ * multiplications, are the limit. */
+#if defined(__AVX512F__)
+#define KEEP(v) __asm__("" : "+v"(v))
+#else
+#define KEEP(v) ((void)0)
+#endif
+
+enum {
+    JAM = 4,        /* rows that are computed at once */
+    DEPTH = 256     /* rows of x that a strip goes through together */
+};
+
+/* A block of some rows of a matrix, laid out for dense_tile: JAM rows together, column by column. Rows
+ * that are not there are zero. */
+static inline void pack(const real *w, int64_t row_step, int64_t depth_step, int64_t rows,
+                        int64_t depth, real *restrict packed)
+{
+    for (int64_t part = 0; part < rows; part += JAM) {
+        const int height = rows - part < JAM ? (int)(rows - part) : JAM;
+        const real *const from = w + part * row_step;
+        real *const to = packed + part * DEPTH;
+        if (height == JAM)
+            for (int64_t k = 0; k < depth; k++)
+                for (int r = 0; r < JAM; r++)
+                    to[k * JAM + r] = from[r * row_step + k * depth_step];
+        else
+            for (int64_t k = 0; k < depth; k++)
+                for (int r = 0; r < JAM; r++)
+                    to[k * JAM + r] = r < height ? from[r * row_step + k * depth_step] : 0;
+    }
+}
+
+/* The same of a sparse matrix: zeros, and the non-zeros of columns `left` to `right`; `next` goes on in
+ * each row. */
+static inline void pack_sparse(const real *value, const int32_t *index, const int64_t *end,
+                               int64_t rows, int64_t left, int64_t right, int64_t *next,
+                               real *restrict packed)
+{
+    memset(packed, 0, sizeof(real) * (size_t)((rows + JAM - 1) / JAM * JAM * DEPTH));
+    for (int64_t row = 0; row < rows; row++) {
+        real *const to = packed + row / JAM * (JAM * DEPTH) + row % JAM;
+        int64_t q = next[row];
+        for (; q < end[row] && index[q] < right; q++)
+            to[(index[q] - left) * JAM] = value[q];
+        next[row] = q;
+    }
+}
+
+/* sums[r] += Σ_k w[k][r] · x[k, :] for JAM rows and 2 vectors of samples; x has `depth` rows. */
+static inline void dense_tile_2(const real *w, int64_t depth, const real *x, real *sums,
+                                int64_t step)
+{
+    vector *const to0 = (vector *)(sums + 0 * step);
+    vector s0_0 = to0[0], s0_1 = to0[1];
+    vector *const to1 = (vector *)(sums + 1 * step);
+    vector s1_0 = to1[0], s1_1 = to1[1];
+    vector *const to2 = (vector *)(sums + 2 * step);
+    vector s2_0 = to2[0], s2_1 = to2[1];
+    vector *const to3 = (vector *)(sums + 3 * step);
+    vector s3_0 = to3[0], s3_1 = to3[1];
+    for (int64_t k = 0; k < depth; k++) {
+        const vector *const from = (const vector *)(x + k * STRIDE);
+        vector x0 = from[0];
+        KEEP(x0);
+        vector x1 = from[1];
+        KEEP(x1);
+        const real w0 = w[k * JAM + 0];
+        s0_0 += w0 * x0;
+        s0_1 += w0 * x1;
+        const real w1 = w[k * JAM + 1];
+        s1_0 += w1 * x0;
+        s1_1 += w1 * x1;
+        const real w2 = w[k * JAM + 2];
+        s2_0 += w2 * x0;
+        s2_1 += w2 * x1;
+        const real w3 = w[k * JAM + 3];
+        s3_0 += w3 * x0;
+        s3_1 += w3 * x1;
+    }
+    to0[0] = s0_0;
+    to0[1] = s0_1;
+    to1[0] = s1_0;
+    to1[1] = s1_1;
+    to2[0] = s2_0;
+    to2[1] = s2_1;
+    to3[0] = s3_0;
+    to3[1] = s3_1;
+}
+
+enum {
+    STRIPE = 2 * LANES,    /* rows whose gradients are computed together */
+    LINE = 64 / sizeof(real),  /* numbers in a cache line */
+    GROUP = 4 * STRIPE,    /* rows that go through the columns together */
+    COLUMNS = 12,            /* columns at once: as many registers hold the sums */
+    ACROSS = 96             /* columns that are gone through together */
+};
+
+/* to[j][i] = from[i][j]: a square of as many numbers as a vector has lanes, turned in registers. */
+static inline void turn_square(const real *from, int64_t from_step, real *to, int64_t to_step)
+{
+    vector r0 = *(const vector *)(from + 0 * from_step);
+    vector r1 = *(const vector *)(from + 1 * from_step);
+    vector r2 = *(const vector *)(from + 2 * from_step);
+    vector r3 = *(const vector *)(from + 3 * from_step);
+    vector r4 = *(const vector *)(from + 4 * from_step);
+    vector r5 = *(const vector *)(from + 5 * from_step);
+    vector r6 = *(const vector *)(from + 6 * from_step);
+    vector r7 = *(const vector *)(from + 7 * from_step);
+    vector r8 = *(const vector *)(from + 8 * from_step);
+    vector r9 = *(const vector *)(from + 9 * from_step);
+    vector r10 = *(const vector *)(from + 10 * from_step);
+    vector r11 = *(const vector *)(from + 11 * from_step);
+    vector r12 = *(const vector *)(from + 12 * from_step);
+    vector r13 = *(const vector *)(from + 13 * from_step);
+    vector r14 = *(const vector *)(from + 14 * from_step);
+    vector r15 = *(const vector *)(from + 15 * from_step);
+    {
+        const vector low = SHUFFLE(r0, r1, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r0, r1, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r0 = low;
+        r1 = high;
+    }
+    {
+        const vector low = SHUFFLE(r2, r3, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r2, r3, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r2 = low;
+        r3 = high;
+    }
+    {
+        const vector low = SHUFFLE(r4, r5, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r4, r5, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r4 = low;
+        r5 = high;
+    }
+    {
+        const vector low = SHUFFLE(r6, r7, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r6, r7, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r6 = low;
+        r7 = high;
+    }
+    {
+        const vector low = SHUFFLE(r8, r9, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r8, r9, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r8 = low;
+        r9 = high;
+    }
+    {
+        const vector low = SHUFFLE(r10, r11, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r10, r11, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r10 = low;
+        r11 = high;
+    }
+    {
+        const vector low = SHUFFLE(r12, r13, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r12, r13, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r12 = low;
+        r13 = high;
+    }
+    {
+        const vector low = SHUFFLE(r14, r15, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const vector high = SHUFFLE(r14, r15, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        r14 = low;
+        r15 = high;
+    }
+    {
+        const vector low = SHUFFLE(r0, r2, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r0, r2, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r0 = low;
+        r2 = high;
+    }
+    {
+        const vector low = SHUFFLE(r1, r3, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r1, r3, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r1 = low;
+        r3 = high;
+    }
+    {
+        const vector low = SHUFFLE(r4, r6, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r4, r6, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r4 = low;
+        r6 = high;
+    }
+    {
+        const vector low = SHUFFLE(r5, r7, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r5, r7, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r5 = low;
+        r7 = high;
+    }
+    {
+        const vector low = SHUFFLE(r8, r10, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r8, r10, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r8 = low;
+        r10 = high;
+    }
+    {
+        const vector low = SHUFFLE(r9, r11, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r9, r11, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r9 = low;
+        r11 = high;
+    }
+    {
+        const vector low = SHUFFLE(r12, r14, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r12, r14, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r12 = low;
+        r14 = high;
+    }
+    {
+        const vector low = SHUFFLE(r13, r15, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+        const vector high = SHUFFLE(r13, r15, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+        r13 = low;
+        r15 = high;
+    }
+    {
+        const vector low = SHUFFLE(r0, r4, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r0, r4, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r0 = low;
+        r4 = high;
+    }
+    {
+        const vector low = SHUFFLE(r1, r5, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r1, r5, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r1 = low;
+        r5 = high;
+    }
+    {
+        const vector low = SHUFFLE(r2, r6, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r2, r6, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r2 = low;
+        r6 = high;
+    }
+    {
+        const vector low = SHUFFLE(r3, r7, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r3, r7, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r3 = low;
+        r7 = high;
+    }
+    {
+        const vector low = SHUFFLE(r8, r12, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r8, r12, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r8 = low;
+        r12 = high;
+    }
+    {
+        const vector low = SHUFFLE(r9, r13, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r9, r13, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r9 = low;
+        r13 = high;
+    }
+    {
+        const vector low = SHUFFLE(r10, r14, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r10, r14, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r10 = low;
+        r14 = high;
+    }
+    {
+        const vector low = SHUFFLE(r11, r15, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        const vector high = SHUFFLE(r11, r15, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        r11 = low;
+        r15 = high;
+    }
+    {
+        const vector low = SHUFFLE(r0, r8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r0, r8, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r0 = low;
+        r8 = high;
+    }
+    {
+        const vector low = SHUFFLE(r1, r9, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r1, r9, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r1 = low;
+        r9 = high;
+    }
+    {
+        const vector low = SHUFFLE(r2, r10, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r2, r10, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r2 = low;
+        r10 = high;
+    }
+    {
+        const vector low = SHUFFLE(r3, r11, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r3, r11, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r3 = low;
+        r11 = high;
+    }
+    {
+        const vector low = SHUFFLE(r4, r12, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r4, r12, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r4 = low;
+        r12 = high;
+    }
+    {
+        const vector low = SHUFFLE(r5, r13, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r5, r13, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r5 = low;
+        r13 = high;
+    }
+    {
+        const vector low = SHUFFLE(r6, r14, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r6, r14, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r6 = low;
+        r14 = high;
+    }
+    {
+        const vector low = SHUFFLE(r7, r15, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const vector high = SHUFFLE(r7, r15, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        r7 = low;
+        r15 = high;
+    }
+    *(vector *)(to + 0 * to_step) = r0;
+    *(vector *)(to + 1 * to_step) = r1;
+    *(vector *)(to + 2 * to_step) = r2;
+    *(vector *)(to + 3 * to_step) = r3;
+    *(vector *)(to + 4 * to_step) = r4;
+    *(vector *)(to + 5 * to_step) = r5;
+    *(vector *)(to + 6 * to_step) = r6;
+    *(vector *)(to + 7 * to_step) = r7;
+    *(vector *)(to + 8 * to_step) = r8;
+    *(vector *)(to + 9 * to_step) = r9;
+    *(vector *)(to + 10 * to_step) = r10;
+    *(vector *)(to + 11 * to_step) = r11;
+    *(vector *)(to + 12 * to_step) = r12;
+    *(vector *)(to + 13 * to_step) = r13;
+    *(vector *)(to + 14 * to_step) = r14;
+    *(vector *)(to + 15 * to_step) = r15;
+}
+
+/* Some samples of some rows of dz, turned: the numbers of a sample lie together. Rows that are not there
+ * are zero. */
+static inline void turn_rows(const real *dz, int64_t rows, int samples, real *restrict turned)
+{
+    for (int64_t first = 0; first < STRIPE; first += LANES)
+        if (first + LANES <= rows)
+            for (int c = 0; c < samples; c += LANES)
+                turn_square(dz + first * STRIDE + c, STRIDE, turned + c * STRIPE + first, STRIPE);
+        else
+            for (int64_t r = first; r < first + LANES; r++)
+                for (int c = 0; c < samples; c++)
+                    turned[c * STRIPE + r] = r < rows ? dz[r * STRIDE + c] : 0;
+}
+
+/* sums[k][r] += Σ_c dz[c][r] · x[k, c] over some samples, for turned rows of dz and COLUMNS rows of x, of
+ * which `left` are there; what lies beyond repeats the last. */
+static inline void gradient_tile(const real *dz, const real *x, int64_t left, int samples,
+                                 real (*sums)[STRIPE])
+{
+    const real *const x0 = x + (left > 0 ? 0 : left - 1) * STRIDE;
+    vector *const to0 = (vector *)sums[0];
+    vector s0_0 = to0[0], s0_1 = to0[1];
+    const real *const x1 = x + (left > 1 ? 1 : left - 1) * STRIDE;
+    vector *const to1 = (vector *)sums[1];
+    vector s1_0 = to1[0], s1_1 = to1[1];
+    const real *const x2 = x + (left > 2 ? 2 : left - 1) * STRIDE;
+    vector *const to2 = (vector *)sums[2];
+    vector s2_0 = to2[0], s2_1 = to2[1];
+    const real *const x3 = x + (left > 3 ? 3 : left - 1) * STRIDE;
+    vector *const to3 = (vector *)sums[3];
+    vector s3_0 = to3[0], s3_1 = to3[1];
+    const real *const x4 = x + (left > 4 ? 4 : left - 1) * STRIDE;
+    vector *const to4 = (vector *)sums[4];
+    vector s4_0 = to4[0], s4_1 = to4[1];
+    const real *const x5 = x + (left > 5 ? 5 : left - 1) * STRIDE;
+    vector *const to5 = (vector *)sums[5];
+    vector s5_0 = to5[0], s5_1 = to5[1];
+    const real *const x6 = x + (left > 6 ? 6 : left - 1) * STRIDE;
+    vector *const to6 = (vector *)sums[6];
+    vector s6_0 = to6[0], s6_1 = to6[1];
+    const real *const x7 = x + (left > 7 ? 7 : left - 1) * STRIDE;
+    vector *const to7 = (vector *)sums[7];
+    vector s7_0 = to7[0], s7_1 = to7[1];
+    const real *const x8 = x + (left > 8 ? 8 : left - 1) * STRIDE;
+    vector *const to8 = (vector *)sums[8];
+    vector s8_0 = to8[0], s8_1 = to8[1];
+    const real *const x9 = x + (left > 9 ? 9 : left - 1) * STRIDE;
+    vector *const to9 = (vector *)sums[9];
+    vector s9_0 = to9[0], s9_1 = to9[1];
+    const real *const x10 = x + (left > 10 ? 10 : left - 1) * STRIDE;
+    vector *const to10 = (vector *)sums[10];
+    vector s10_0 = to10[0], s10_1 = to10[1];
+    const real *const x11 = x + (left > 11 ? 11 : left - 1) * STRIDE;
+    vector *const to11 = (vector *)sums[11];
+    vector s11_0 = to11[0], s11_1 = to11[1];
+    for (int c = 0; c < samples; c++) {
+        const vector *const rows = (const vector *)(dz + c * STRIPE);
+        vector r0 = rows[0];
+        KEEP(r0);
+        vector r1 = rows[1];
+        KEEP(r1);
+        s0_0 += x0[c] * r0;
+        s0_1 += x0[c] * r1;
+        s1_0 += x1[c] * r0;
+        s1_1 += x1[c] * r1;
+        s2_0 += x2[c] * r0;
+        s2_1 += x2[c] * r1;
+        s3_0 += x3[c] * r0;
+        s3_1 += x3[c] * r1;
+        s4_0 += x4[c] * r0;
+        s4_1 += x4[c] * r1;
+        s5_0 += x5[c] * r0;
+        s5_1 += x5[c] * r1;
+        s6_0 += x6[c] * r0;
+        s6_1 += x6[c] * r1;
+        s7_0 += x7[c] * r0;
+        s7_1 += x7[c] * r1;
+        s8_0 += x8[c] * r0;
+        s8_1 += x8[c] * r1;
+        s9_0 += x9[c] * r0;
+        s9_1 += x9[c] * r1;
+        s10_0 += x10[c] * r0;
+        s10_1 += x10[c] * r1;
+        s11_0 += x11[c] * r0;
+        s11_1 += x11[c] * r1;
+    }
+    to0[0] = s0_0;
+    to0[1] = s0_1;
+    to1[0] = s1_0;
+    to1[1] = s1_1;
+    to2[0] = s2_0;
+    to2[1] = s2_1;
+    to3[0] = s3_0;
+    to3[1] = s3_1;
+    to4[0] = s4_0;
+    to4[1] = s4_1;
+    to5[0] = s5_0;
+    to5[1] = s5_1;
+    to6[0] = s6_0;
+    to6[1] = s6_1;
+    to7[0] = s7_0;
+    to7[1] = s7_1;
+    to8[0] = s8_0;
+    to8[1] = s8_1;
+    to9[0] = s9_0;
+    to9[1] = s9_1;
+    to10[0] = s10_0;
+    to10[1] = s10_1;
+    to11[0] = s11_0;
+    to11[1] = s11_1;
+}
+
+/* The first non-zero of a row that is not left of a column. */
+static inline int64_t first_from(const Array *weight, int64_t row, int64_t column)
+{
+    int64_t low = weight->row_start[row], high = weight->row_start[row + 1];
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (weight->column[middle] < column)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* gradient[r][k] = sums[k][r] of a stripe of rows and `across` columns. */
+static inline void turn_sums(const real (*sums)[STRIPE], int64_t across, real (*gradient)[ACROSS])
+{
+    for (int64_t column = 0; column < across; column += LANES)
+        for (int64_t r = 0; r < STRIPE; r += LANES)
+            turn_square(sums[column] + r, STRIPE, gradient[r] + column, ACROSS);
+}
+
 
 /* adamw: one weight, its gradient g, and the state beside it. */
 static inline void update_adamw(real *weight, real g, real *m_state, real *v_state, real lr, real step, Rates rates)
@@ -919,7 +1414,7 @@ KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first
      * ahead, and what is written stays in the cache. */
     #pragma omp for schedule(static) collapse(2) nowait
     for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < STRIDE; start += LANES) {
+        for (int start = 0; start < WIDTH; start += LANES) {
             const int live = count - start;
             const real *sample[LANES];
             for (int i = 0; i < LANES; i++) {
@@ -961,22 +1456,23 @@ KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first
  */
 KERNEL spmm_gelu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_gelu, int count)
 {
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++)
-        for (int start = 0; start < STRIDE; start += TILE) {
-            const int live = count - start;
-            _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(value, weight->column, weight->row_start[row],
-                        weight->row_start[row + 1], x + start, sum);
+    for (int tile = 0; tile < 1; tile++) {
+        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+            sparse_tile_2(value, weight->column, weight->row_start[row],
+                          weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             real *const to_gelu_row = to_gelu + row * STRIDE + start;
             #pragma omp simd
-            for (int column = 0; column < TILE; column++) {
+            for (int column = 0; column < 2 * LANES; column++) {
                 const real linear_value = sum[column] + bias_value;
                 const real gelu_value = 0.5f * linear_value * (1.0f + erf_float(0.70710677f * linear_value));
                 to_gelu_row[column] = column < live ? gelu_value : 0;
             }
         }
+    }
 }
 
 /* W x, linear
@@ -984,21 +1480,22 @@ KERNEL spmm_gelu(const Array *weight, const real *restrict value, const real *re
  */
 KERNEL spmm_linear(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
 {
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++)
-        for (int start = 0; start < STRIDE; start += TILE) {
-            const int live = count - start;
-            _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(value, weight->column, weight->row_start[row],
-                        weight->row_start[row + 1], x + start, sum);
+    for (int tile = 0; tile < 1; tile++) {
+        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+            sparse_tile_2(value, weight->column, weight->row_start[row],
+                          weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             real *const to_linear_row = to_linear + row * STRIDE + start;
             #pragma omp simd
-            for (int column = 0; column < TILE; column++) {
+            for (int column = 0; column < 2 * LANES; column++) {
                 const real linear_value = sum[column] + bias_value;
                 to_linear_row[column] = column < live ? linear_value : 0;
             }
         }
+    }
 }
 
 /* the batch's samples, turned to feature-major
@@ -1012,7 +1509,7 @@ KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first,
      * ahead, and what is written stays in the cache. */
     #pragma omp for schedule(static) collapse(2) nowait
     for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < STRIDE; start += LANES) {
+        for (int start = 0; start < WIDTH; start += LANES) {
             const int live = count - start;
             const int32_t *sample[LANES];
             for (int i = 0; i < LANES; i++) {
@@ -1045,7 +1542,7 @@ KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first,
 KERNEL samplewise(const real *restrict input, const real *restrict input_2, real *restrict to_hit, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
-    for (int start = 0; start < STRIDE; start += LANES) {
+    for (int start = 0; start < WIDTH; start += LANES) {
         real max_of[LANES];
         for (int lane = 0; lane < LANES; lane++) max_of[lane] = -INFINITY;
         for (int64_t row = 0; row < 10; row++) {
@@ -1111,18 +1608,18 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
  */
 KERNEL spmm_gelu_slope_gelu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_gelu_slope, real *restrict to_gelu, int count)
 {
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++)
-        for (int start = 0; start < STRIDE; start += TILE) {
-            const int live = count - start;
-            _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(value, weight->column, weight->row_start[row],
-                        weight->row_start[row + 1], x + start, sum);
+    for (int tile = 0; tile < 1; tile++) {
+        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+            sparse_tile_2(value, weight->column, weight->row_start[row],
+                          weight->row_start[row + 1], x + start, sum);
             const real bias_value = bias[row];
             real *const to_gelu_slope_row = to_gelu_slope + row * STRIDE + start;
             real *const to_gelu_row = to_gelu + row * STRIDE + start;
             #pragma omp simd
-            for (int column = 0; column < TILE; column++) {
+            for (int column = 0; column < 2 * LANES; column++) {
                 const real linear_value = sum[column] + bias_value;
                 const real mul_1 = 0.70710677f * linear_value;
                 const real add_1 = 1.0f + erf_float(mul_1);
@@ -1133,6 +1630,7 @@ KERNEL spmm_gelu_slope_gelu(const Array *weight, const real *restrict value, con
                 to_gelu_row[column] = column < live ? gelu_value : 0;
             }
         }
+    }
 }
 
 /* onehot, select_slope, sum over the features, max over the features, exp, softmax, slope
@@ -1142,7 +1640,7 @@ KERNEL spmm_gelu_slope_gelu(const Array *weight, const real *restrict value, con
 KERNEL samplewise_2(const real *restrict input, real *restrict to_select_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_slope, int count)
 {
     #pragma omp for schedule(static) nowait
-    for (int start = 0; start < STRIDE; start += LANES) {
+    for (int start = 0; start < WIDTH; start += LANES) {
         real sum_of[LANES];
         for (int lane = 0; lane < LANES; lane++) sum_of[lane] = 0;
         real max_of[LANES];
@@ -1199,7 +1697,7 @@ KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restric
         const real *const input_row = input + row * STRIDE;
         real sum_of = 0;
         #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < STRIDE; column++) {
+        for (int column = 0; column < WIDTH; column++) {
             sum_of += column < count ? input_row[column] : 0;
         }
         to_sum_of[row] = sum_of;
@@ -1209,52 +1707,160 @@ KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restric
 /* transposed W times dz, chain
  *   warmup.nerva:15: y  = linear(h2, 10)
  *   warmup.nerva:14: h2 = gelu(linear(h1, 128, weights = he(fan_in = "sparse")))
- *   warmup.nerva:13: h1 = gelu(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  */
-KERNEL spmm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_chain, int count)
+KERNEL spmm_transposed_blocked_chain(const Array *weight, const real *restrict value, const real *restrict dz, int64_t height, const real *restrict input, real *restrict to_chain, int count)
 {
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->columns; row++)
-        for (int start = 0; start < STRIDE; start += TILE) {
-            const int live = count - start;
-            _Alignas(VECTOR_BYTES) real sum[TILE];
-            sparse_tile(value, weight->row, weight->column_start[row],
-                        weight->column_start[row + 1], dz + start, sum);
-            const real *const input_row = input + row * STRIDE + start;
-            real *const to_chain_row = to_chain + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < TILE; column++) {
-                const real chain_value = sum[column] * input_row[column];
-                to_chain_row[column] = column < live ? chain_value : 0;
+    #pragma omp for collapse(2) schedule(static) nowait
+    for (int span = 0; span < 1; span++)
+        for (int64_t strip = 0; strip < weight->columns; strip += height) {
+            const int start = (0 + span * 2) * LANES, live = count - start;
+            const int64_t tall = weight->columns - strip < height ? weight->columns - strip : height;
+            _Alignas(VECTOR_BYTES) real packed[STRIP * DEPTH], sums[STRIP * 2 * LANES];
+            memset(sums, 0, sizeof(real) * (size_t)((tall + JAM - 1) / JAM * JAM * 2 * LANES));
+            const int64_t *const end = weight->column_start + strip + 1;
+            int64_t next[STRIP];
+            memcpy(next, weight->column_start + strip, sizeof *next * (size_t)tall);
+            for (int64_t top = 0; top < weight->rows; top += DEPTH) {
+                const int64_t deep = weight->rows - top < DEPTH ? weight->rows - top : DEPTH;
+                pack_sparse(value, weight->row, end, tall, top, top + deep, next, packed);
+                for (int tile = 0; tile < 1; tile++) {
+                    const int from = (0 + tile * 2) * LANES;
+                    for (int64_t part = 0; part < tall; part += JAM)
+                        dense_tile_2(packed + part * DEPTH, deep,
+                                     dz + top * STRIDE + start + from,
+                                     sums + part * 2 * LANES + from, 2 * LANES);
+                }
+            }
+            for (int64_t part = 0; part < tall; part++) {
+                const int64_t row = strip + part;
+                (void)row, (void)start;   /* of a single output nothing depends on them */
+                const real *const sum = sums + part * 2 * LANES;
+                const real *const input_row = input + row * STRIDE + start;
+                real *const to_chain_row = to_chain + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real chain_value = sum[column] * input_row[column];
+                    to_chain_row[column] = column < live ? chain_value : 0;
+                }
             }
         }
 }
 
 /* dz times transposed x at the non-zeros of W
  *   warmup.nerva:15: y  = linear(h2, 10)
+ */
+KERNEL sddmm_blocked_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t wide, real *restrict to_gradient)
+{
+    #pragma omp for collapse(2) schedule(static) nowait
+    for (int64_t top = 0; top < weight->rows; top += GROUP)
+        for (int64_t first = 0; first < weight->columns; first += wide) {
+            const int64_t tall = weight->rows - top < GROUP ? weight->rows - top : GROUP;
+            const int64_t last = weight->columns - first < wide ? weight->columns : first + wide;
+            _Alignas(VECTOR_BYTES) real turned[GROUP * SAMPLES];
+            int64_t next[GROUP];
+            for (int64_t row = 0; row < tall; row++)
+                next[row] = first_from(weight, top + row, first);
+            for (int64_t left = first; left < last; left += ACROSS) {
+                const int64_t across = last - left < ACROSS ? last - left : ACROSS;
+                for (int64_t stripe = 0; stripe < tall; stripe += STRIPE) {
+                    real *const here = turned + stripe * SAMPLES;
+                    _Alignas(VECTOR_BYTES) real sums[ACROSS][STRIPE] = {{0}};
+                    for (int sample = 0; sample < WIDTH; sample += SAMPLES) {
+                        const int samples = WIDTH - sample < SAMPLES ? WIDTH - sample : SAMPLES;
+                        if (SAMPLES < WIDTH || left == first)
+                            turn_rows(dz + (top + stripe) * STRIDE + sample, tall - stripe, samples, here);
+                        for (int64_t column = 0; column < across; column += COLUMNS)
+                            gradient_tile(here, x + (left + column) * STRIDE + sample,
+                                          across - column, samples, sums + column);
+                    }
+                    for (int64_t r = 0; r < STRIPE && stripe + r < tall; r++) {
+                        const int64_t row = stripe + r;
+                        const int64_t begin = next[row], end = weight->row_start[top + row + 1];
+                        const int32_t *const place = weight->column + begin;
+                        real gradient[ACROSS];
+                        int64_t found = 0;
+                        for (; begin + found < end && place[found] < left + across; found++)
+                            gradient[found] = sums[place[found] - left][r];
+                        next[row] = begin + found;
+                        #pragma omp simd
+                        for (int64_t k = 0; k < found; k++) {
+                            const int64_t q = begin + k;
+                            const real g = gradient[k];
+                            to_gradient[q] = g;
+                        }
+
+
+                    }
+                }
+            }
+        }
+}
+
+/* transposed W times dz, chain
  *   warmup.nerva:14: h2 = gelu(linear(h1, 128, weights = he(fan_in = "sparse")))
  *   warmup.nerva:13: h1 = gelu(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  */
-KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
+KERNEL spmm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_chain, int count)
 {
-    const int32_t *const column = weight->column;
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++) {
-        const real *const here = dz + row * STRIDE;
-        const int64_t end = weight->row_start[row + 1];
-        int64_t begin = weight->row_start[row];
-        for (; begin + BLOCK <= end; begin += BLOCK) {
-            _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-            dots(here, x, column + begin, gradient);
-            for (int i = 0; i < BLOCK; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                to_gradient[q] = g;
+    for (int tile = 0; tile < 1; tile++) {
+        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+        const Rows mine = share(weight->column_start, weight->columns, tile, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+            sparse_tile_2(value, weight->row, weight->column_start[row],
+                          weight->column_start[row + 1], dz + start, sum);
+            const real *const input_row = input + row * STRIDE + start;
+            real *const to_chain_row = to_chain + row * STRIDE + start;
+            #pragma omp simd
+            for (int column = 0; column < 2 * LANES; column++) {
+                const real chain_value = sum[column] * input_row[column];
+                to_chain_row[column] = column < live ? chain_value : 0;
             }
         }
-        for (int64_t q = begin; q < end; q++) {
-            const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-            to_gradient[q] = g;
+    }
+}
+
+/* dz times transposed x at the non-zeros of W
+ *   warmup.nerva:14: h2 = gelu(linear(h1, 128, weights = he(fan_in = "sparse")))
+ *   warmup.nerva:13: h1 = gelu(linear(x / 16, 256, weights = he(fan_in = "sparse")))
+ */
+KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real *restrict to_gradient)
+{
+    const int32_t *const column = weight->column;
+    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
+     * block of non-zeros may end beyond its panel. */
+    for (int64_t first = mine.begin; first < mine.end; first += STRIP) {
+        const int64_t last = mine.end - first < STRIP ? mine.end : first + STRIP;
+        int64_t next[STRIP];
+        for (int64_t row = first; row < last; row++)
+            next[row - first] = weight->row_start[row];
+        for (int64_t limit = panel;; limit += panel) {
+            for (int64_t row = first; row < last; row++) {
+                const real *const here = dz + row * STRIDE;
+                const int64_t end = weight->row_start[row + 1];
+                int64_t begin = next[row - first];
+                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
+                    _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+                    dots(here, x, column + begin, gradient);
+                    #pragma omp simd
+                    for (int i = 0; i < BLOCK; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        to_gradient[q] = g;
+                    }
+                }
+                next[row - first] = begin;
+            }
+            if (limit >= weight->columns)
+                break;
+        }
+        for (int64_t row = first; row < last; row++) {
+            const real *const here = dz + row * STRIDE;
+            for (int64_t q = next[row - first]; q < weight->row_start[row + 1]; q++) {
+                const real g = dot(here, x + (int64_t)column[q] * STRIDE);
+                to_gradient[q] = g;
+            }
         }
     }
 }
@@ -1267,7 +1873,7 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
 KERNEL samplewise_3(const real *restrict input, real *restrict to_select_slope, const real *restrict input_2, real *restrict to_exp, real *restrict to_hit, real *restrict to_slope, real *restrict to_neg, int count)
 {
     #pragma omp for schedule(static) nowait
-    for (int start = 0; start < STRIDE; start += LANES) {
+    for (int start = 0; start < WIDTH; start += LANES) {
         real sum_of[LANES];
         for (int lane = 0; lane < LANES; lane++) sum_of[lane] = 0;
         real max_of[LANES];
@@ -1356,7 +1962,7 @@ KERNEL featurewise_adamw(int64_t rows, real lr, real step, Rates rates, const re
         const real *const input_row = input + row * STRIDE;
         real sum_of = 0;
         #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < STRIDE; column++) {
+        for (int column = 0; column < WIDTH; column++) {
             sum_of += column < count ? input_row[column] : 0;
         }
         update_adamw(&bias->value[row], sum_of, &bias->state[0][row], &bias->state[1][row], lr, step, rates);
@@ -1365,32 +1971,106 @@ KERNEL featurewise_adamw(int64_t rows, real lr, real step, Rates rates, const re
 
 /* dz times transposed x at the non-zeros of W, update by adamw
  *   warmup.nerva:15: y  = linear(h2, 10)
- *   warmup.nerva:14: h2 = gelu(linear(h1, 128, weights = he(fan_in = "sparse")))
  */
-KERNEL sddmm_adamw(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step, Rates rates)
+KERNEL sddmm_blocked_adamw(Array *weight, const real *restrict dz, const real *restrict x, int64_t wide, real lr, real step, Rates rates)
 {
-    const int32_t *const column = weight->column;
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++) {
-        const real *const here = dz + row * STRIDE;
-        const int64_t end = weight->row_start[row + 1];
-        int64_t begin = weight->row_start[row];
-        for (; begin + BLOCK <= end; begin += BLOCK) {
-            _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-            dots(here, x, column + begin, gradient);
-            for (int i = 0; i < BLOCK; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                update_adamw(&weight->value[q], g, &weight->state[0][q], &weight->state[1][q], lr, step, rates);
-            }
-            for (int64_t q = begin; q < begin + BLOCK; q++) {
-                weight->transposed[weight->position[q]] = weight->value[q];
+    #pragma omp for collapse(2) schedule(static) nowait
+    for (int64_t top = 0; top < weight->rows; top += GROUP)
+        for (int64_t first = 0; first < weight->columns; first += wide) {
+            const int64_t tall = weight->rows - top < GROUP ? weight->rows - top : GROUP;
+            const int64_t last = weight->columns - first < wide ? weight->columns : first + wide;
+            _Alignas(VECTOR_BYTES) real turned[GROUP * SAMPLES];
+            int64_t next[GROUP];
+            for (int64_t row = 0; row < tall; row++)
+                next[row] = first_from(weight, top + row, first);
+            for (int64_t left = first; left < last; left += ACROSS) {
+                const int64_t across = last - left < ACROSS ? last - left : ACROSS;
+                for (int64_t stripe = 0; stripe < tall; stripe += STRIPE) {
+                    real *const here = turned + stripe * SAMPLES;
+                    _Alignas(VECTOR_BYTES) real sums[ACROSS][STRIPE] = {{0}};
+                    for (int sample = 0; sample < WIDTH; sample += SAMPLES) {
+                        const int samples = WIDTH - sample < SAMPLES ? WIDTH - sample : SAMPLES;
+                        if (SAMPLES < WIDTH || left == first)
+                            turn_rows(dz + (top + stripe) * STRIDE + sample, tall - stripe, samples, here);
+                        for (int64_t column = 0; column < across; column += COLUMNS)
+                            gradient_tile(here, x + (left + column) * STRIDE + sample,
+                                          across - column, samples, sums + column);
+                    }
+                    for (int64_t r = 0; r < STRIPE && stripe + r < tall; r++) {
+                        const int64_t row = stripe + r;
+                        const int64_t begin = next[row], end = weight->row_start[top + row + 1];
+                        const int32_t *const place = weight->column + begin;
+                        real gradient[ACROSS];
+                        int64_t found = 0;
+                        for (; begin + found < end && place[found] < left + across; found++)
+                            gradient[found] = sums[place[found] - left][r];
+                        next[row] = begin + found;
+                        #pragma omp simd
+                        for (int64_t k = 0; k < found; k++) {
+                            const int64_t q = begin + k;
+                            const real g = gradient[k];
+                            update_adamw(&weight->value[q], g, &weight->state[0][q], &weight->state[1][q], lr, step, rates);
+                        }
+                        for (int64_t q = 0; q < end - begin - found && q < found + LINE; q += LINE) {
+                            __builtin_prefetch(&weight->value[begin + found + q], 1);
+                            __builtin_prefetch(&weight->state[0][begin + found + q], 1);
+                            __builtin_prefetch(&weight->state[1][begin + found + q], 1);
+                        }
+
+                        for (int64_t q = begin; q < begin + found; q++) {
+                            weight->transposed[weight->position[q]] = weight->value[q];
+                        }
+
+                    }
+                }
             }
         }
-        for (int64_t q = begin; q < end; q++) {
-            const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-            update_adamw(&weight->value[q], g, &weight->state[0][q], &weight->state[1][q], lr, step, rates);
-            weight->transposed[weight->position[q]] = weight->value[q];
+}
+
+/* dz times transposed x at the non-zeros of W, update by adamw
+ *   warmup.nerva:14: h2 = gelu(linear(h1, 128, weights = he(fan_in = "sparse")))
+ */
+KERNEL sddmm_adamw(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step, Rates rates)
+{
+    const int32_t *const column = weight->column;
+    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
+     * block of non-zeros may end beyond its panel. */
+    for (int64_t first = mine.begin; first < mine.end; first += STRIP) {
+        const int64_t last = mine.end - first < STRIP ? mine.end : first + STRIP;
+        int64_t next[STRIP];
+        for (int64_t row = first; row < last; row++)
+            next[row - first] = weight->row_start[row];
+        for (int64_t limit = panel;; limit += panel) {
+            for (int64_t row = first; row < last; row++) {
+                const real *const here = dz + row * STRIDE;
+                const int64_t end = weight->row_start[row + 1];
+                int64_t begin = next[row - first];
+                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
+                    _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+                    dots(here, x, column + begin, gradient);
+                    #pragma omp simd
+                    for (int i = 0; i < BLOCK; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        update_adamw(&weight->value[q], g, &weight->state[0][q], &weight->state[1][q], lr, step, rates);
+                    }
+                    for (int64_t q = begin; q < begin + BLOCK; q++) {
+                        weight->transposed[weight->position[q]] = weight->value[q];
+                    }
+                }
+                next[row - first] = begin;
+            }
+            if (limit >= weight->columns)
+                break;
+        }
+        for (int64_t row = first; row < last; row++) {
+            const real *const here = dz + row * STRIDE;
+            for (int64_t q = next[row - first]; q < weight->row_start[row + 1]; q++) {
+                const real g = dot(here, x + (int64_t)column[q] * STRIDE);
+                update_adamw(&weight->value[q], g, &weight->state[0][q], &weight->state[1][q], lr, step, rates);
+                weight->transposed[weight->position[q]] = weight->value[q];
+            }
         }
     }
 }
@@ -1398,26 +2078,43 @@ KERNEL sddmm_adamw(Array *weight, const real *restrict dz, const real *restrict 
 /* dz times transposed x at the non-zeros of W, update by adamw
  *   warmup.nerva:13: h1 = gelu(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  */
-KERNEL sddmm_adamw_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step, Rates rates)
+KERNEL sddmm_adamw_2(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step, Rates rates)
 {
     const int32_t *const column = weight->column;
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < weight->rows; row++) {
-        const real *const here = dz + row * STRIDE;
-        const int64_t end = weight->row_start[row + 1];
-        int64_t begin = weight->row_start[row];
-        for (; begin + BLOCK <= end; begin += BLOCK) {
-            _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-            dots(here, x, column + begin, gradient);
-            for (int i = 0; i < BLOCK; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
+    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
+     * block of non-zeros may end beyond its panel. */
+    for (int64_t first = mine.begin; first < mine.end; first += STRIP) {
+        const int64_t last = mine.end - first < STRIP ? mine.end : first + STRIP;
+        int64_t next[STRIP];
+        for (int64_t row = first; row < last; row++)
+            next[row - first] = weight->row_start[row];
+        for (int64_t limit = panel;; limit += panel) {
+            for (int64_t row = first; row < last; row++) {
+                const real *const here = dz + row * STRIDE;
+                const int64_t end = weight->row_start[row + 1];
+                int64_t begin = next[row - first];
+                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
+                    _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+                    dots(here, x, column + begin, gradient);
+                    #pragma omp simd
+                    for (int i = 0; i < BLOCK; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        update_adamw(&weight->value[q], g, &weight->state[0][q], &weight->state[1][q], lr, step, rates);
+                    }
+                }
+                next[row - first] = begin;
+            }
+            if (limit >= weight->columns)
+                break;
+        }
+        for (int64_t row = first; row < last; row++) {
+            const real *const here = dz + row * STRIDE;
+            for (int64_t q = next[row - first]; q < weight->row_start[row + 1]; q++) {
+                const real g = dot(here, x + (int64_t)column[q] * STRIDE);
                 update_adamw(&weight->value[q], g, &weight->state[0][q], &weight->state[1][q], lr, step, rates);
             }
-        }
-        for (int64_t q = begin; q < end; q++) {
-            const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-            update_adamw(&weight->value[q], g, &weight->state[0][q], &weight->state[1][q], lr, step, rates);
         }
     }
 }
@@ -1471,15 +2168,15 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     samplewise_2(arena + 25536, arena + 24896, arena + 24576, arena + 25216, arena + 30720, count);  /* log_softmax.grad, y.exp, y.grad.2 */
     meet(run);
     featurewise_store(10, arena + 30720, gradients[5], count);  /* y.bias.grad */
-    spmm_transposed_chain(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 30720, arena + 16384, arena + 24576, count);  /* h2.linear.grad */
-    sddmm_store(&model->arrays[Y_WEIGHT], arena + 30720, arena + 20480, gradients[4]);  /* y.weight.grad */
+    spmm_transposed_blocked_chain(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 30720, 8, arena + 16384, arena + 24576, count);  /* h2.linear.grad */
+    sddmm_blocked_store(&model->arrays[Y_WEIGHT], arena + 30720, arena + 20480, 96, gradients[4]);  /* y.weight.grad */
     meet(run);
     featurewise_store(128, arena + 24576, gradients[3], count);  /* h2.bias.grad */
     spmm_transposed_chain(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 24576, arena + 0, arena + 16384, count);  /* h1.linear.grad */
-    sddmm_store(&model->arrays[H2_WEIGHT], arena + 24576, arena + 8192, gradients[2]);  /* h2.weight.grad */
+    sddmm_store(&model->arrays[H2_WEIGHT], arena + 24576, arena + 8192, 256, gradients[2]);  /* h2.weight.grad */
     meet(run);
     featurewise_store(256, arena + 16384, gradients[1], count);  /* h1.bias.grad */
-    sddmm_store(&model->arrays[H1_WEIGHT], arena + 16384, arena + 28672, gradients[0]);  /* h1.weight.grad */
+    sddmm_store(&model->arrays[H1_WEIGHT], arena + 16384, arena + 28672, 64, gradients[0]);  /* h1.weight.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -1506,16 +2203,16 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
 static void step_update(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    spmm_transposed_chain(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 34816, arena + 16384, arena + 28672, count);  /* h2.linear.grad */
+    spmm_transposed_blocked_chain(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 34816, 8, arena + 16384, arena + 28672, count);  /* h2.linear.grad */
     featurewise_adamw(10, run->lr, run->step, run->rates, arena + 34816, &model->arrays[Y_BIAS], count);  /* y.bias */
     meet(run);
     spmm_transposed_chain(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 28672, arena + 0, arena + 16384, count);  /* h1.linear.grad */
-    sddmm_adamw(&model->arrays[Y_WEIGHT], arena + 34816, arena + 24576, run->lr, run->step, run->rates);  /* y.weight */
+    sddmm_blocked_adamw(&model->arrays[Y_WEIGHT], arena + 34816, arena + 24576, 96, run->lr, run->step, run->rates);  /* y.weight */
     featurewise_adamw(128, run->lr, run->step, run->rates, arena + 28672, &model->arrays[H2_BIAS], count);  /* h2.bias */
     meet(run);
-    sddmm_adamw(&model->arrays[H2_WEIGHT], arena + 28672, arena + 8192, run->lr, run->step, run->rates);  /* h2.weight */
+    sddmm_adamw(&model->arrays[H2_WEIGHT], arena + 28672, arena + 8192, 256, run->lr, run->step, run->rates);  /* h2.weight */
     featurewise_adamw(256, run->lr, run->step, run->rates, arena + 16384, &model->arrays[H1_BIAS], count);  /* h1.bias */
-    sddmm_adamw_2(&model->arrays[H1_WEIGHT], arena + 16384, arena + 32768, run->lr, run->step, run->rates);  /* h1.weight */
+    sddmm_adamw_2(&model->arrays[H1_WEIGHT], arena + 16384, arena + 32768, 64, run->lr, run->step, run->rates);  /* h1.weight */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }

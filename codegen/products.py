@@ -1,0 +1,82 @@
+"""Kernels that multiply by a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nerva_dsl.codegen.making import Context, Made, finish, with_epilogue
+from nerva_dsl.codegen.plan import Argument, Piece
+from nerva_dsl.ir.operations import Group, Product, TransposedProduct
+from nerva_dsl.ir.types import Value
+from nerva_dsl.passes.choose_kernels import MKL_PREFIX
+
+# What the kernels of this module use around the epilogue.
+_IN_USE = frozenset(
+    (
+        *("weight", "value", "x", "dz", "mine", "tile", "span", "strip", "height", "tall"),
+        *("packed", "sums", "top", "deep", "from", "part", "end", "next"),
+    )
+)
+
+
+def product(template: str) -> Callable[[Group, Context], Made]:
+    """A product and what rides on it.
+
+    MKL writes it to the first result's place, where the epilogue finds it; a generated one hands it
+    over in registers.
+    """
+
+    def make(group: Group, context: Context) -> Made:
+        head = group.body[0]
+        match head:
+            case Product(weight=weight, x=x) | TransposedProduct(weight=weight, dz=x):
+                operand = "x" if isinstance(head, Product) else "dz"
+            case _:
+                raise TypeError(f"{template} cannot begin with {type(head).__name__}")
+        body, epilogue = with_epilogue(group, context, head.result, "sum[column]", _IN_USE)
+        given = [
+            (Argument("const Array *", "weight"), context.memory.array(weight)),
+            (Argument("const real *restrict", "value"), _values(weight, context, template)),
+            (Argument("const real *restrict", operand), context.memory.address(x)),
+        ]
+        if not template.startswith(MKL_PREFIX):
+            pieces = _pieces(head, template, context)
+            if _is_blocked(template):
+                height = context.cutter.height(head.result.type.rows)
+                given.append((Argument("int64_t", "height"), str(height)))
+            return finish(template, group, given, body, epilogue=epilogue, pieces=pieces)
+        if "spmm" in template:  # MKL's handles know where the values are
+            del given[1]
+            given.append((Argument("Run *", "run"), "run"))
+        product = body.argument(group.results[0])
+        return finish(template, group, given, body, epilogue=epilogue, product=product)
+
+    return make
+
+
+def _is_blocked(template: str) -> bool:
+    """Whether a product works on dense blocks."""
+    return template.startswith("gemm") or template.endswith("_blocked")
+
+
+def _pieces(
+    product: Product | TransposedProduct, template: str, context: Context
+) -> tuple[Piece, ...]:
+    """How a product cuts the samples."""
+    weight = product.weight
+    rows, operands = weight.type.rows, weight.type.columns
+    if isinstance(product, TransposedProduct):
+        rows, operands = operands, rows
+    if _is_blocked(template):
+        return context.cutter.dense(rows)
+    return context.cutter.sparse(rows, context.numbers[context.memory.array(weight)], operands)
+
+
+def _values(weight: Value, context: Context, template: str) -> str:
+    """Where a product finds the numbers of a weight: by rows, or by columns."""
+    address = context.memory.address(weight)
+    if not template.startswith("spmm_transposed"):
+        return address
+    if weight.name in context.by_columns:
+        return f"{address} + {context.by_columns[weight.name]}"
+    return address.removesuffix("value") + "transposed"

@@ -1,0 +1,137 @@
+"""Tiles: how the samples of a batch are cut in the products with a weight.
+
+A product with a sparse weight reads a row of activations for each non-zero, from wherever it lies.
+If all rows together are larger than a core's own cache, it pays to take a few vectors of samples
+for all non-zeros, and then the next few: what they read then stays in the cache. No number depends
+on how the samples are cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from nerva_dsl.codegen.plan import Piece
+from nerva_dsl.costs import Costs
+from nerva_dsl.tiling import Tiling
+
+# Vector registers that may hold sums, by the width of a vector in bytes, and the rows of a dense
+# product that share them.
+SUM_REGISTERS = {64: 24, 32: 12, 16: 12}
+JAM = 4
+
+STRIP = 64
+"""Most rows of a product that one thread goes through together."""
+
+DEPTH = 256
+"""Rows of the operand that a product by blocks goes through together: a tile of them, and what the
+strip has of the weight there, stay in the nearest caches."""
+
+GRADIENT_VECTORS = 2
+"""Vectors in a stripe of rows whose gradients are computed together."""
+
+GROUP = 4
+"""Stripes that go through the columns together."""
+
+ACROSS = 96
+"""Columns that a stripe goes through together: whole vectors, and whole groups of those whose sums
+are in registers, for every width of a vector."""
+
+SAMPLES = 512
+"""Most samples of which a stripe of rows is kept, turned."""
+
+# Vectors in a span of samples, for which a strip of rows has sums.
+_SPAN = 16
+
+# Pieces of work that a kernel has at least, if it can: a thread gets a fair share of them.
+_UNITS = 16
+
+
+@dataclass(frozen=True)
+class Cutter:
+    """Cuts the rows of activations for the products.
+
+    Attributes:
+        costs: that decide.
+    """
+
+    costs: Costs
+
+    @property
+    def tiling(self) -> Tiling:
+        """How a row lies in memory."""
+        return self.costs.tiling
+
+    def sparse(self, rows: int, nnz: int, operands: int) -> tuple[Piece, ...]:
+        """The tiles of a product with a sparse weight.
+
+        Args:
+            rows: of the result.
+            nnz: of the weight.
+            operands: rows that the non-zeros read.
+        """
+        return cut(self.tiling.vectors, self.costs.sparse_tiles(rows, nnz, operands))
+
+    def dense(self, rows: int) -> tuple[Piece, ...]:
+        """The tiles of a product by blocks, in spans of samples that a strip of rows goes through.
+
+        A small weight is read once more for each tile, which gives the threads more to share.
+
+        Args:
+            rows: of the result.
+        """
+        most = SUM_REGISTERS[self.costs.machine.vector_bytes] // JAM
+        wide = most if rows <= STRIP else _SPAN
+        return tuple(
+            replace(span, parts=cut(span.vectors, -(-span.vectors // most)))
+            for span in cut(self.tiling.vectors, -(-self.tiling.vectors // wide))
+        )
+
+    def height(self, rows: int) -> int:
+        """Rows of a strip of a product by blocks: whole groups of `JAM`.
+
+        Args:
+            rows: of the result.
+        """
+        return min(STRIP, -(-rows // (_UNITS * JAM)) * JAM)
+
+    def wide(self, rows: int, columns: int) -> int:
+        """How many columns of a gradient by stripes a thread goes through at a time.
+
+        Args:
+            rows: of the weight.
+            columns: of the weight.
+        """
+        groups = -(-rows // (GROUP * GRADIENT_VECTORS * self.tiling.lanes))
+        parts = -(-_UNITS // groups)
+        return -(-columns // (parts * ACROSS)) * ACROSS
+
+    def gradient_columns(self) -> int:
+        """Columns of a gradient by stripes whose sums are in registers together."""
+        return SUM_REGISTERS[self.costs.machine.vector_bytes] // GRADIENT_VECTORS
+
+    def panel(self, nnz: int, rows: int, columns: int, block: int) -> int:
+        """How many columns a weight gradient goes through at once.
+
+        All of them, unless their activations are too large for the cache and a row has so many
+        non-zeros in a panel that going back to it costs little.
+
+        Args:
+            nnz: of the weight.
+            rows: of the weight.
+            columns: of the weight.
+            block: non-zeros that are computed together.
+        """
+        line = self.costs.row_bytes
+        panel = max(1, self.costs.room // 2 // line)
+        in_panel = nnz / max(rows, 1) * panel / columns
+        return panel if columns * line > self.costs.room and in_panel >= 2 * block else columns
+
+
+def cut(vectors: int, tiles: int) -> tuple[Piece, ...]:
+    """So many tiles of equal width, or of two widths that differ by one: the wider ones first."""
+    narrow, wide = vectors // tiles, vectors % tiles
+    pieces = (
+        Piece(0, 0, narrow + 1, wide),
+        Piece(wide, wide * (narrow + 1), narrow, tiles - wide),
+    )
+    return tuple(piece for piece in pieces if piece.count)

@@ -1,0 +1,121 @@
+"""Kernels that work on each weight: gradients and updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nerva_dsl.codegen.bodies import Body, results_of
+from nerva_dsl.codegen.c_expression import Statements
+from nerva_dsl.codegen.making import (
+    ROW_NAMES,
+    Context,
+    Made,
+    applied,
+    finish,
+    label,
+    mirrored,
+    rates,
+)
+from nerva_dsl.codegen.names import Names
+from nerva_dsl.codegen.plan import Argument
+from nerva_dsl.codegen.shuffles import shuffles
+from nerva_dsl.ir.operations import Group, Map, RowSquares, Update, WeightGradient
+from nerva_dsl.ir.types import Value
+from nerva_dsl.passes.choose_kernels import MKL_PREFIX
+
+# The same for what is done with a weight.
+_WEIGHT_NAMES = frozenset(
+    (
+        *("g", "q", "dz", "x", "weight", "lr", "step", "rates", "gradient", "begin", "end"),
+        *("panel", "mine", "first", "last", "next", "limit", "here", "i"),
+        *("wide", "top", "tall", "turned", "left", "across", "sums", "sample", "stripe", "r", "k"),
+        *("place", "found"),
+    )
+)
+
+
+def weights(template: str) -> Callable[[Group, Context], Made]:
+    """What is done with each weight: the gradient at it, elementwise operations, the update."""
+
+    def make(group: Group, context: Context) -> Made:
+        head = group.body[0]
+        names = Names(ROW_NAMES | _WEIGHT_NAMES)
+        body = Body(context.memory, Statements(context.precision, names), "q")
+        given: list[tuple[Argument, str]] = []
+        match head:
+            case WeightGradient(weight=weight, dz=dz, x=x):
+                given.append((Argument("Array *", "weight"), context.memory.array(weight)))
+                for value, name in ((dz, "dz"), (x, "x")):
+                    address = context.memory.address(value)
+                    given.append((Argument("const real *restrict", name), address))
+                if template == "sddmm":
+                    given.append((Argument("int64_t", "panel"), str(_panel(weight, context))))
+                elif not template.startswith(MKL_PREFIX):
+                    wide = context.cutter.wide(weight.type.rows, weight.type.columns)
+                    given.append((Argument("int64_t", "wide"), str(wide)))
+                body.define(head.result, "g")
+            case Map(result=result):
+                given.append((Argument("Array *", "weight"), context.memory.array(result)))
+            case Update(parameter=parameter):
+                given.append((Argument("Array *", "weight"), context.memory.array(parameter)))
+        rules = [operation.rule for operation in group.body if isinstance(operation, Update)]
+        states = range(max((len(context.states[rule]) for rule in rules), default=0))
+        lines, moves = _weight_lines(group, body, context)
+        return finish(
+            template,
+            group,
+            [*given, *rates(group, context)],
+            body,
+            row_lines=tuple(body.row_lines),
+            lines=lines,
+            moves=moves,
+            touched=(*["value"] * bool(rules), *(f"state[{state}]" for state in states)),
+            label=label(group),
+        )
+
+    return make
+
+
+def _panel(weight: Value, context: Context) -> int:
+    """How many columns a weight gradient goes through at once."""
+    nnz = context.numbers[context.memory.array(weight)]
+    block = shuffles(context.cutter.tiling.lanes).block
+    return context.cutter.panel(nnz, weight.type.rows, weight.type.columns, block)
+
+
+def _weight_lines(
+    group: Group, body: Body, context: Context
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is done with a weight at `q`: what stays at its place, and what goes elsewhere."""
+    stored = results_of(group)
+    tail: list[str] = []
+    moves: list[str] = []
+    for operation in group.body:
+        if isinstance(operation, Map):
+            body.compute(operation)
+    for operation in group.body:
+        if isinstance(operation, Update):
+            gradient = body.read(operation.gradient)
+            tail += applied(context, operation, "weight", "q", gradient)
+            moves += mirrored(context, operation, "weight", "q")
+        for value in operation.results:
+            if value.name in stored:
+                target = body.target(value, "gradient" if operation is group.body[0] else "result")
+                tail.append(f"{target}[q] = {body.read(value)};")
+                if value.name in context.by_columns:
+                    place = f"{context.by_columns[value.name]} + weight->position[q]"
+                    moves.append(f"{target}[{place}] = {target}[q];")
+    return (*body.statements.lines(), *tail), tuple(moves)
+
+
+def row_squares(group: Group, context: Context) -> Made:
+    """The squares of the gradients in each row of a weight, summed up."""
+    head = group.body[0]
+    if not isinstance(head, RowSquares):
+        raise TypeError("row_squares begins with squares")
+    given = [
+        (Argument("const Array *", "weight"), context.memory.array(head.x)),
+        (Argument("const real *restrict", "x"), context.memory.address(head.x)),
+        (Argument("real *restrict", "squares"), context.memory.address(head.result)),
+    ]
+    return finish("row_squares", group, given)

@@ -1,0 +1,199 @@
+"""The cost model: what a kernel does, in counts, and how long that takes one core.
+
+A kernel's `Work` is counted from shapes and non-zeros; a machine has the time of each unit. What
+matters for choices is which of two ways is the shorter. A batch's samples are given by the vectors
+and cache lines of a row of activations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nerva_dsl.machine import CONSTANTS, Machine
+from nerva_dsl.tiling import LINE_BYTES, Tiling
+
+# Of a core's second cache what one tile of all rows may take; the weights pass through the rest.
+_SHARE = 0.9
+
+# Vectors of a tile of a sparse product: with so many sums there are enough independent chains to
+# hide the latency of a multiply-add, and registers to spare for what is loaded.
+_SPARSE_SUMS = 8
+
+# Picks in whose time the lanes of a sum are added up, with others', and the weight is updated.
+_SUM_LANES = 3
+
+# Numbers of a block that are laid out, and of sums that are stored, in the time of one pick.
+_LAID_OUT = 6
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a kernel does for a batch, in the units of which a machine has the times.
+
+    Attributes:
+        multiply: vectors multiplied and added.
+        mkl_multiply: the same in MKL's dense product.
+        near: cache lines read or written in the second cache.
+        far: cache lines from beyond it.
+        memory: cache lines from memory.
+        non_zero: non-zeros that a product comes to.
+        pick: numbers that are put to their places, or taken from there.
+        row: rows that a product comes to.
+    """
+
+    multiply: float = 0
+    mkl_multiply: float = 0
+    near: float = 0
+    far: float = 0
+    memory: float = 0
+    non_zero: float = 0
+    pick: float = 0
+    row: float = 0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(*(getattr(self, unit) + getattr(other, unit) for unit in UNITS))
+
+    def times(self, machine: Machine) -> dict[str, float]:
+        """Nanoseconds of one core, by unit."""
+        return {unit: getattr(self, unit) * getattr(machine, unit) for unit in UNITS}
+
+    def time(self, machine: Machine) -> float:
+        """Nanoseconds of one core."""
+        return sum(self.times(machine).values())
+
+    def bound(self, machine: Machine) -> tuple[str, float]:
+        """What takes longest of what could all go on at the same time, and its nanoseconds.
+
+        These are multiplications, and lines from each level of memory: a roofline with a roof for
+        each (S. Williams, A. Waterman, D. Patterson, Roofline, 2009).
+        """
+        times = self.times(machine)
+        unit = max(("multiply", "mkl_multiply", "near", "far", "memory"), key=lambda u: times[u])
+        return unit, times[unit]
+
+
+UNITS = CONSTANTS
+"""The units of work: each has its time among a machine's constants."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Work of kernels for a batch.
+
+    Attributes:
+        tiling: of the batch's rows.
+        machine: that computes.
+        number_bytes: size of a number.
+    """
+
+    tiling: Tiling
+    machine: Machine
+    number_bytes: int
+
+    @property
+    def room(self) -> int:
+        """Bytes of activations that may stay in the second cache."""
+        return int(_SHARE * self.machine.cache_bytes)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row of activations."""
+        return self.lines(self.tiling.vectors) * LINE_BYTES
+
+    def lines(self, vectors: int) -> int:
+        """Cache lines of some vectors of a row."""
+        return -(-vectors * self.machine.vector_bytes // LINE_BYTES)
+
+    def spmm(self, rows: int, nnz: int, operands: int, tiles: int) -> Work:
+        """A product with a sparse weight, in so many tiles of samples.
+
+        Args:
+            rows: of the result.
+            nnz: of the weight.
+            operands: rows that the non-zeros read.
+            tiles: that the samples are cut into.
+        """
+        lines = self.lines(-(-self.tiling.vectors // tiles))
+        read = self._lines_read(tiles * nnz * lines, lines * operands * LINE_BYTES)
+        weights = self.stream(nnz * (self.number_bytes + 4), tiles)
+        return read + weights + Work(non_zero=tiles * nnz, row=tiles * rows)
+
+    def sparse_tiles(self, rows: int, nnz: int, operands: int) -> int:
+        """The number of tiles that makes `spmm` shortest."""
+        vectors = self.tiling.vectors
+        fewest = -(-vectors // _SPARSE_SUMS)
+        return min(
+            range(fewest, vectors + 1),
+            key=lambda tiles: self.spmm(rows, nnz, operands, tiles).time(self.machine),
+        )
+
+    def spmm_blocked(self, rows: int, nnz: int, depth: int) -> Work:
+        """A product with a sparse weight whose blocks are laid out with their zeros."""
+        numbers = rows * depth
+        weights = self.stream(nnz * (self.number_bytes + 4))
+        multiply = numbers * self.tiling.vectors
+        return weights + Work(multiply=multiply, pick=numbers / _LAID_OUT + nnz)
+
+    def gemm(self, rows: int, depth: int) -> Work:
+        """A product with a dense weight."""
+        numbers = rows * depth
+        weights = self.stream(numbers * self.number_bytes)
+        multiply = numbers * self.tiling.vectors
+        return weights + Work(multiply=multiply, pick=numbers / _LAID_OUT)
+
+    def mkl_gemm(self, rows: int, depth: int) -> Work:
+        """The same by MKL; what rides on a product goes over its result once more."""
+        numbers = rows * depth
+        weights = self.stream(numbers * self.number_bytes)
+        over = 2 * rows * self.lines(self.tiling.vectors)
+        return weights + Work(mkl_multiply=numbers * self.tiling.vectors, near=over)
+
+    def sddmm(self, nnz: int, arrays: int = 1) -> Work:
+        """A weight gradient at the non-zeros: a dot product and the update of each.
+
+        Args:
+            nnz: of the weight.
+            arrays: of numbers beside the pattern that are read and written.
+        """
+        near = nnz * self.lines(self.tiling.vectors)
+        weights = self.stream(nnz * (self.number_bytes * arrays + 4))
+        return weights + Work(near=near, non_zero=nnz, pick=_SUM_LANES * nnz)
+
+    def sddmm_blocked(self, rows: int, nnz: int, columns: int, arrays: int = 1) -> Work:
+        """The same by blocks of the dense gradient, from which the non-zeros' are taken."""
+        numbers = rows * columns
+        weights = self.stream(nnz * (self.number_bytes * arrays + 4))
+        multiply = numbers * self.tiling.vectors
+        return weights + Work(multiply=multiply, pick=numbers / _LAID_OUT + 2 * nnz)
+
+    def gemm_gradient(self, rows: int, columns: int, arrays: int = 1) -> Work:
+        """A dense weight gradient and the update."""
+        numbers = rows * columns
+        weights = self.stream(numbers * self.number_bytes * arrays)
+        multiply = numbers * self.tiling.vectors
+        return weights + Work(multiply=multiply, pick=numbers / _LAID_OUT)
+
+    def mkl_gemm_gradient(self, rows: int, columns: int, arrays: int = 1) -> Work:
+        """The same by MKL, with the update block by block."""
+        numbers = rows * columns
+        weights = self.stream(numbers * self.number_bytes * arrays)
+        return weights + Work(mkl_multiply=numbers * self.tiling.vectors, pick=numbers / _LAID_OUT)
+
+    def passes(self, rows: int) -> Work:
+        """Rows of activations that are read or written."""
+        return Work(near=rows * self.lines(self.tiling.vectors))
+
+    def gather(self, samples: int, sample_bytes: int, features: int) -> Work:
+        """The samples of a batch, from memory, turned."""
+        return self.passes(features) + Work(memory=samples * -(-sample_bytes // LINE_BYTES))
+
+    def stream(self, size: int, times: int = 1) -> Work:
+        """Bytes that are read from one end to the other, so many times."""
+        lines = times * size / LINE_BYTES
+        if size <= self.room:
+            return Work(near=lines)
+        return Work(far=lines) if size <= self.machine.shared_bytes else Work(memory=lines)
+
+    def _lines_read(self, lines: int, size: int) -> Work:
+        """Cache lines, of so many bytes that are read again and again."""
+        return Work(near=lines) if size <= self.room else Work(far=lines)

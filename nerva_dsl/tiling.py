@@ -1,0 +1,42 @@
+"""How a batch's samples lie in a row of an activation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LINE_BYTES = 64  # of a cache line
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a row of an activation lies in memory.
+
+    Attributes:
+        lanes: numbers in a vector.
+        vectors: vectors in a row.
+        stride: numbers from one row to the next: whole cache lines, so that what one tile of every
+            row takes of a cache is no more than its size.
+    """
+
+    lanes: int
+    vectors: int
+    stride: int
+
+    @property
+    def width(self) -> int:
+        """Numbers of a row that are computed; between them and `stride` nothing is."""
+        return self.lanes * self.vectors
+
+
+def number_bytes(precision: str) -> int:
+    """Size of a number."""
+    return 8 if precision == "float64" else 4
+
+
+def tiling(batch: int, precision: str, vector_bytes: int) -> Tiling:
+    """The tiling of a batch: as few vectors as hold it."""
+    size = number_bytes(precision)
+    lanes = vector_bytes // size
+    vectors = -(-batch // lanes)
+    line = LINE_BYTES // size
+    return Tiling(lanes, vectors, -(-vectors * lanes // line) * line)
