@@ -53,6 +53,7 @@ class Body:
         statements: declarations of the inner loop.
         index: the C name of the position: `column` or `lane` of a row, `q` of a weight.
         start: what is added to the place of a row; empty in loops over whole rows.
+        segment: rows that the loop around, of `part`, goes through at a time; 0 if there is none.
         row_lines: declarations once a row.
         arguments: the kernel's parameters so far.
         actual: what they are called with.
@@ -62,6 +63,7 @@ class Body:
     statements: Statements
     index: str
     start: str = "start"
+    segment: int = 0
     row_lines: list[str] = field(default_factory=list)
     arguments: list[Argument] = field(default_factory=list)
     actual: list[str] = field(default_factory=list)
@@ -141,6 +143,8 @@ class Body:
             table, repeat = self.memory.tables[name]
             local = self.statements.fresh(name.rsplit(".", 1)[-1])
             index = "row" if repeat == 1 else f"row / {repeat}"
+            if repeat > 1 and self.segment:
+                index = "part" if repeat == self.segment else f"part / {repeat // self.segment}"
             self.row_lines.append(f"const real {local} = {table}[{index}];")
             return local
         if name in self.memory.weights:

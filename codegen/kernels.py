@@ -12,6 +12,7 @@ from nerva_dsl.codegen.c_expression import Statements, number
 from nerva_dsl.codegen.featurewise import featurewise_sweeps
 from nerva_dsl.codegen.making import (
     COUNT,
+    ELEMENTS,
     ROW_NAMES,
     Context,
     Made,
@@ -22,6 +23,7 @@ from nerva_dsl.codegen.making import (
     with_epilogue,
 )
 from nerva_dsl.codegen.names import Names
+from nerva_dsl.codegen.one_sample import load_one, product_one
 from nerva_dsl.codegen.plan import (
     Argument,
     Call,
@@ -42,22 +44,23 @@ from nerva_dsl.ir.operations import (
     Update,
 )
 
-_ELEMENTS = {"uint8": "uint8_t", "int32": "int32_t", "float32": "real", "float64": "real"}
-
 
 def make_kernel(group: Group, context: Context) -> Made | None:
     """The kernel of a group; None if there is nothing to compute."""
     return FAMILIES[group.kernel](group, context)
 
 
-def _elementwise(group: Group, context: Context) -> Made:
-    if not all(value.type.batched for value in group.results):
-        raise TypeError("an elementwise kernel computes batched values only")
-    body, epilogue = with_epilogue(group, context, None, "")
-    rows = group.body[0].result.type.rows
-    return finish(
-        "elementwise", group, [(Argument("int64_t", "rows"), str(rows))], body, epilogue=epilogue
-    )
+def _elementwise(template: str) -> Callable[[Group, Context], Made]:
+    """Elementwise operations that ride on no other kernel."""
+
+    def make(group: Group, context: Context) -> Made:
+        if not all(value.type.batched for value in group.results):
+            raise TypeError("an elementwise kernel computes batched values only")
+        body, epilogue = with_epilogue(group, context, None, "", frozenset(("rows",)))
+        given = [(Argument("int64_t", "rows"), str(group.body[0].result.type.rows))]
+        return finish(template, group, given, body, epilogue=epilogue)
+
+    return make
 
 
 def _gather(group: Group, context: Context) -> Made:
@@ -66,7 +69,7 @@ def _gather(group: Group, context: Context) -> Made:
         raise TypeError("a gather begins with a load")
     body, epilogue = with_epilogue(group, context, head.result, "turned[row - block][column]")
     source = context.data[head.array.name]
-    element = _ELEMENTS[head.array.type.element]
+    element = ELEMENTS[head.array.type.element]
     read = Input(element, head.array.type.columns, element == "real" and source == "x")
     given = [
         (Argument(f"const {element} *restrict", "data"), f"job->{source}"),
@@ -77,10 +80,15 @@ def _gather(group: Group, context: Context) -> Made:
     return finish("gather", group, given, body, input=read, epilogue=epilogue)
 
 
-def _samplewise(group: Group, context: Context) -> Made:
-    body = Body(context.memory, Statements(context.precision, Names(ROW_NAMES)), "lane")
-    loops = samplewise_loops(group, body)
-    return finish("samplewise", group, [], body, loops=loops)
+def _samplewise(template: str) -> Callable[[Group, Context], Made]:
+    """Reductions over the features of each sample."""
+
+    def make(group: Group, context: Context) -> Made:
+        body = Body(context.memory, Statements(context.precision, Names(ROW_NAMES)), "lane")
+        loops = samplewise_loops(group, body)
+        return finish(template, group, [], body, loops=loops)
+
+    return make
 
 
 def _featurewise(group: Group, context: Context) -> Made:
@@ -193,22 +201,27 @@ def _mask(template: str) -> Callable[[Group, Context], Made]:
     return make
 
 
-def _concat(group: Group, context: Context) -> Made:
-    head = group.body[0]
-    if not isinstance(head, Concat):
-        raise TypeError("concat begins with a concatenation")
-    arguments = (
-        Argument("real *restrict", "to"),
-        Argument("const real *restrict", "from"),
-        Argument("int64_t", "rows"),
-    )
-    to, first, calls = context.memory.address(head.result), 0, []
-    for part in head.parts:
-        place = f"{to} + {first} * STRIDE"
-        actual = (place, context.memory.address(part), str(part.type.rows))
-        calls.append(Call("", actual, head.result.name))
-        first += part.type.rows
-    return Kernel("", "concat", "rows, copied", arguments), tuple(calls)
+def _concat(template: str, stride: str = "1") -> Callable[[Group, Context], Made]:
+    """Rows, copied: the parts follow each other, `stride` numbers a row."""
+
+    def make(group: Group, context: Context) -> Made:
+        head = group.body[0]
+        if not isinstance(head, Concat):
+            raise TypeError("concat begins with a concatenation")
+        arguments = (
+            Argument("real *restrict", "to"),
+            Argument("const real *restrict", "from"),
+            Argument("int64_t", "rows"),
+        )
+        to, first, calls = context.memory.address(head.result), 0, []
+        for part in head.parts:
+            place = f"{to} + {first} * {stride}"
+            actual = (place, context.memory.address(part), str(part.type.rows))
+            calls.append(Call("", actual, head.result.name))
+            first += part.type.rows
+        return Kernel("", template, "rows, copied", arguments), tuple(calls)
+
+    return make
 
 
 def _view(group: Group, context: Context) -> None:
@@ -236,10 +249,16 @@ FAMILIES: Mapping[str, Callable[[Group, Context], Made | None]] = {
     "top_gradients": _top_gradients,
     "activations_mask": _mask("activations_mask"),
     "weights_mask": _mask("weights_mask"),
-    "concat": _concat,
+    "concat": _concat("concat", "STRIDE"),
     "view": _view,
-    "samplewise": _samplewise,
+    "samplewise": _samplewise("samplewise"),
     "featurewise": _featurewise,
     "scalar": _scalar,
-    "elementwise": _elementwise,
+    "elementwise": _elementwise("elementwise"),
+    "load_one": load_one,
+    "spmv": product_one("spmv"),
+    "gemv": product_one("gemv"),
+    "elementwise_one": _elementwise("elementwise_one"),
+    "samplewise_one": _samplewise("samplewise_one"),
+    "concat_one": _concat("concat_one"),
 }

@@ -25,6 +25,9 @@ from nerva_dsl.ir.operations import (
 )
 from nerva_dsl.ir.types import Value
 
+ELEMENTS = {"uint8": "uint8_t", "int32": "int32_t", "float32": "real", "float64": "real"}
+"""C types of the elements of data arrays."""
+
 ROW_NAMES = RESERVED | {"row", "column", "lane", "start", "live", "count", "samples", "sum"}
 """What a row of the epilogue may use without declaring it."""
 
@@ -107,6 +110,7 @@ def with_epilogue(
     head: Value | None,
     text: str,
     taken: frozenset[str] = frozenset(),
+    segment: int = 0,
 ) -> tuple[Body, Epilogue]:
     """The elementwise operations that ride on a kernel, and what is stored.
 
@@ -116,8 +120,10 @@ def with_epilogue(
         head: what the kernel computes itself; None if it computes nothing else.
         text: the C expression of a number of it.
         taken: names in use around the epilogue.
+        segment: see `Body`.
     """
-    body = Body(context.memory, Statements(context.precision, Names(ROW_NAMES | taken)), "column")
+    statements = Statements(context.precision, Names(ROW_NAMES | taken))
+    body = Body(context.memory, statements, "column", segment=segment)
     labels = {}
     if head is not None:
         body.define(head, text)

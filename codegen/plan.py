@@ -94,11 +94,13 @@ class Input:
         type: C type of the data array's elements.
         features: numbers of a sample.
         checked: whether numbers that are not finite are looked for.
+        segment: features that follow each other and have the same constants; 0 in a batch.
     """
 
     type: str
     features: int
     checked: bool
+    segment: int = 0
 
 
 @dataclass(frozen=True)
@@ -383,6 +385,8 @@ class Plan:
         groups: of the training step.
         measured: whether the step tells how long each of them takes.
         output_offset: place of the output in the arena after `predict`.
+        one_output_offset: the same after `predict_one`.
+        few: samples that are predicted one by one.
         outputs: features of the output.
     """
 
@@ -416,4 +420,6 @@ class Plan:
     groups: int
     measured: bool
     output_offset: int
+    one_output_offset: int
+    few: int
     outputs: int

@@ -43,9 +43,11 @@ from nerva_dsl.costs import Costs
 from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct, each_operation
 from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Graph, Program
-from nerva_dsl.ir.types import Place
+from nerva_dsl.ir.types import Place, Value
 from nerva_dsl.ir.verify import lifetimes
+from nerva_dsl.kernel_costs import works
 from nerva_dsl.machine import Machine
+from nerva_dsl.passes.one_sample import GRAPH as ONE_SAMPLE
 from nerva_dsl.scalar import Expr, variables
 from nerva_dsl.tiling import number_bytes, tiling
 
@@ -113,8 +115,8 @@ def make_plan(
     operators[program.precision] = vectorized(expressions) | operators.get(
         program.precision, frozenset()
     )
-    predict = program.graph("predict")
-    (output,) = (value for name, value in predict.results if name == "output")
+    predict, predict_one = program.graph("predict"), program.graph(ONE_SAMPLE)
+    output, one_output = (dict(graph.results)["output"] for graph in (predict, predict_one))
     return Plan(
         name=program.name,
         real="double" if program.precision == "float64" else "float",
@@ -174,9 +176,24 @@ def make_plan(
         watches=_watches(program),
         groups=len(program.graph("step").operations),
         measured=measured,
-        output_offset=next(b.offset for b in predict.buffers if b.value == output),
+        output_offset=_offset(predict, output),
+        one_output_offset=_offset(predict_one, one_output),
+        few=_few(program, machine),
         outputs=output.type.rows,
     )
+
+
+def _offset(graph: Graph, value: Value) -> int:
+    return next(buffer.offset for buffer in graph.buffers if buffer.value == value)
+
+
+def _few(program: Program, machine: Machine) -> int:
+    """How many samples one thread predicts one by one before two would have done a batch."""
+    batch, one = (
+        sum(work.time(machine) for work in works(program, program.graph(name), machine))
+        for name in ("predict", ONE_SAMPLE)
+    )
+    return max(1, min(program.batch, int(batch / 2 / one)))
 
 
 @dataclass

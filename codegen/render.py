@@ -26,6 +26,8 @@ _NEEDS = {
     "sddmm": {"dot", "dots", "share", "shuffle"},
     "sddmm_blocked": {"stripes", "seek", "shuffle"},
     "gemm_gradient": {"stripes", "shuffle"},
+    "spmv": {"sparse dot"},
+    "gemv": {"dense dot"},
     "spmm_blocked": {"unpack"},
     "spmm_transposed_blocked": {"unpack"},
     "activations_mask": {"philox"},

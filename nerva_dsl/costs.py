@@ -148,6 +148,15 @@ class Costs:
         over = 2 * rows * self.lines(self.tiling.vectors)
         return weights + Work(mkl_multiply=numbers * self.tiling.vectors, near=over)
 
+    def spmv(self, rows: int, nnz: int) -> Work:
+        """A product of a sparse weight with one sample."""
+        return self.stream(nnz * (self.number_bytes + 4)) + Work(non_zero=nnz, row=rows)
+
+    def gemv(self, rows: int, depth: int) -> Work:
+        """A product of a dense weight with one sample."""
+        lanes = self.tiling.lanes
+        return self.stream(rows * depth * self.number_bytes) + Work(multiply=rows * depth / lanes)
+
     def sddmm(self, nnz: int, arrays: int = 1) -> Work:
         """A weight gradient at the non-zeros: a dot product and the update of each.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nerva_dsl.costs import Costs, Work
-from nerva_dsl.ir.operations import Group, Load, Update, WeightGradient
+from nerva_dsl.ir.operations import Group, Load, Product, Update, WeightGradient
 from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Type
 from nerva_dsl.machine import Machine
+from nerva_dsl.passes.choose_kernels import ONE_SAMPLE_KERNELS
 from nerva_dsl.tiling import number_bytes, tiling
 
 _ELEMENT_BYTES = {"uint8": 1, "int32": 4, "float32": 4, "float64": 8}
@@ -39,6 +40,8 @@ def _work(
     group: Group, costs: Costs, batch: int, nnz: Mapping[str, int], states: Mapping[str, int]
 ) -> Work:
     head = group.body[0]
+    if group.kernel in ONE_SAMPLE_KERNELS:
+        return _one_sample(group, costs, nnz)
     rules = [operation.rule for operation in group.body if isinstance(operation, Update)]
     arrays = max((1 + states[rule] for rule in rules), default=1)
     weights = [value for value in (*group.operands, *group.results) if value.name in nnz]
@@ -63,6 +66,19 @@ def _work(
         return costs.stream(stored * costs.number_bytes * (arrays + len(weights)))
     read = sum(value.type.rows for value in group.operands if value.type.batched)
     return kept + costs.passes(read)
+
+
+def _one_sample(group: Group, costs: Costs, nnz: Mapping[str, int]) -> Work:
+    """What a kernel does in the graph for one sample."""
+    head = group.body[0]
+    match head:
+        case Load(array=array):
+            return costs.stream(array.type.columns * _ELEMENT_BYTES[array.type.element])
+        case Product(weight=weight) if group.kernel == "spmv":
+            return costs.spmv(weight.type.rows, nnz[weight.name])
+        case Product(weight=weight):
+            return costs.gemv(weight.type.rows, weight.type.columns)
+    return costs.stream(sum(value.type.rows for value in group.results) * costs.number_bytes)
 
 
 def _product(kernel: str, costs: Costs, rows: int, depth: int, nnz: int) -> Work:

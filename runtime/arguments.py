@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nerva_dsl.record import Record
 from nerva_dsl.runtime.philox import MAX_SEED
 from nerva_dsl.runtime.spec import ModelSpec
 
@@ -27,8 +27,7 @@ MAX_THREADS = 1024  # OpenMP ends the process if the system cannot start as many
 MAX_EPOCHS = (1 << 31) - 1
 
 
-@dataclass(frozen=True)
-class Samples:
+class Samples(Record):
     """Checked samples: C-contiguous arrays of the types that the C code reads.
 
     Attributes:
@@ -160,6 +159,15 @@ def epochs(value: object, done: int) -> int:
 
 
 def _inputs(spec: ModelSpec, X: object) -> tuple[Array, Array]:
+    if (
+        type(X) is np.ndarray
+        and X.dtype == spec.input_type
+        and X.ndim == 2
+        and X.shape[1] == spec.features
+        and X.shape[0]
+        and X.flags.c_contiguous
+    ):
+        return X, X  # nothing to convert: the case where microseconds count
     given = _as_array("X", X, f"a [n, {spec.features}] array")
     if given.ndim != 2 or given.shape[1] != spec.features:
         hint = ""
@@ -277,7 +285,7 @@ def _is_number(dtype: np.dtype[Any]) -> bool:
 
 
 def _converted(given: Array, dtype: np.dtype[Any]) -> Array:
-    if given.dtype == dtype:  # the common case, where microseconds count
+    if given.dtype == dtype:
         return np.ascontiguousarray(given)
     # What overflows becomes an infinity, which is found with all other values that are not finite.
     with np.errstate(over="ignore"):

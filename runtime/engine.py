@@ -101,6 +101,7 @@ class Engine:
 
     Attributes:
         revision: another number whenever a pattern may have changed.
+        few: so many samples are predicted faster one by one than in a batch.
     """
 
     def __init__(self, spec: ModelSpec, extension: Any) -> None:
@@ -117,6 +118,7 @@ class Engine:
         self._process = os.getpid()
         self._work: Work | None = None  # the last call
         self.revision = 0
+        self.few = int(self._lib.nerva_few())
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -129,11 +131,12 @@ class Engine:
         if self._process != os.getpid():
             self._enter_child()
         with self._lock:
-            if self._work is not None and not self._work.over():
-                raise RuntimeError(
-                    "the model is at work: on_progress may not use it, on_epoch may",
-                )
+            self._check_idle()
             yield
+
+    def _check_idle(self) -> None:
+        if self._work is not None and not self._work.over():
+            raise RuntimeError("the model is at work: on_progress may not use it, on_epoch may")
 
     def _enter_child(self) -> None:
         """Make do without the threads of the parent process: none of them lives on in a child."""
@@ -185,6 +188,31 @@ class Engine:
         """Outputs in evaluation mode."""
         pointer = self._ffi.from_buffer("real *", output, require_writable=True)
         return self._call(self._lib.nerva_predict, job, pointer, long=long)
+
+    def predict_few(self, x: Array, output: Array) -> Report | None:
+        """Outputs in evaluation mode for at most `few` samples.
+
+        Here microseconds count: it is called outside `exclusive`, and does what that does.
+
+        Args:
+            x: samples, as of a `Job`.
+            output: takes the outputs.
+
+        Returns:
+            None if all went well.
+
+        Raises:
+            RuntimeError: as `exclusive` does.
+        """
+        if self._process != os.getpid():
+            self._enter_child()
+        from_buffer, report = self._ffi.from_buffer, self._report
+        with self._lock:
+            self._check_idle()
+            error = self._lib.nerva_predict_few(
+                self._model, from_buffer(x), len(x), report, from_buffer(output)
+            )
+            return self._read(report) if error else None
 
     def gradients(self, job: Job) -> tuple[Report, dict[str, Array]]:
         """Gradients of the mean loss by parameter; for `csr`, of the non-zeros in order."""

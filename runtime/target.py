@@ -97,7 +97,7 @@ def _native() -> Target:
         "native",
         width,
         ("-march=native", _WIDE) if wide else ("-march=native",),
-        (*(features or (machine,)), f"l2={second}", f"l3={shared}"),
+        tuple(sorted({*(features or (machine,)), f"l2={second}", f"l3={shared}"})),
         second,
         shared,
     )

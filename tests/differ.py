@@ -73,6 +73,7 @@ def assert_evaluates(program: Program, net: Any, batch: Batch, precision: str) -
         run = program.run(tensors_of(net.parameters()), x, t)
     output = net.predict(x)
     assert_close(output, run.output, precision, "output")
+    assert_close(net.predict(x[:1]), run.output[:1], precision, "output for one sample")
     evaluated = net.evaluate(x, t)
     loss = run.loss.numpy()
     assert_close([evaluated["loss"]], [loss.mean()], precision, "loss", np.abs(loss).mean())

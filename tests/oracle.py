@@ -156,6 +156,7 @@ class Observed:
         step: number of the next step, from 1.
         parameters: before the step.
         output: of `predict`.
+        alone: of `predict` for the first sample.
         evaluated: of `evaluate`.
         gradients: of `gradients`.
         loss: of `train_step`.
@@ -168,6 +169,7 @@ class Observed:
     step: int
     parameters: dict[str, Any]
     output: np.ndarray
+    alone: np.ndarray
     evaluated: dict[str, Any]
     gradients: dict[str, Any]
     loss: float
@@ -186,6 +188,7 @@ def observe(make: type[Model], net: Any, x: np.ndarray, t: np.ndarray | None) ->
         step=copy.step + 1,
         parameters=parameters,
         output=net.predict(x),
+        alone=net.predict(x[:1]),
         evaluated=net.evaluate(x, t),
         gradients=net.gradients(x, t),
         loss=copy.train_step(x, t, lr=RATE),
@@ -211,7 +214,9 @@ def assert_interpreter_agrees(
     """
     given = {"parameters": seen.parameters, "x": seen.x, "t": seen.t}
     outcome = interpret.run(program, "predict", **given)
-    assert_close(seen.output, outcome.results["output"].T, precision, f"{stage}: output")
+    output = outcome.results["output"].T
+    assert_close(seen.output, output, precision, f"{stage}: output")
+    assert_close(seen.alone, output[:1], precision, f"{stage}: output for one sample")
     outcome = interpret.run(program, "evaluate", **given)
     for name, values in outcome.results.items():
         measured = seen.evaluated[name]

@@ -312,7 +312,8 @@ def test_no_step_allocates(name):
     model = _shipped(name)
     bodies = _bodies(_generate(model).c_source)
     allocating = {name for name, body in bodies.items() if _ALLOCATION.search(body)}
-    reached, rest = set(), ["step", "step_update", "evaluate", "predict", "gradients"]
+    reached = set()
+    rest = ["step", "step_update", "evaluate", "predict", "predict_one", "gradients"]
     while rest:
         function = rest.pop()
         reached.add(function)
@@ -398,6 +399,7 @@ int main(void)
         job.samples = call % 2 ? GIVEN : GIVEN - 1;
         error |= nerva_train(model, &job, &report);
         error |= nerva_predict(model, &job, &report, output);
+        error |= nerva_predict_few(model, x, 2, &report, output);
         error |= nerva_evaluate(model, &job, &report, counts);
         error |= nerva_gradients(model, &job, &report, gradient);
     }

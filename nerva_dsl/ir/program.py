@@ -88,8 +88,9 @@ class Graph(Record):
     """One entry of the compiled model.
 
     Attributes:
-        name: `step`, `gradients`, `evaluate`, `predict`; `masks`, those of the next step, of a
-            model that has some; `growth`, the gradients at all positions, of one that regrows.
+        name: `step`, `gradients`, `evaluate`, `predict`, and `predict_one`, for one sample;
+            `masks`, those of the next step, of a model that has some; `growth`, the gradients at
+            all positions, of one that regrows.
         operations: each reads only what is defined before it.
         results: what the caller gets, by name.
         buffers: where stored values lie, once planned.

@@ -15,6 +15,7 @@ from nerva_dsl.passes.drop_dead import DropDead
 from nerva_dsl.passes.expand import Expand
 from nerva_dsl.passes.fuse import Fuse
 from nerva_dsl.passes.layout import ChooseLayout
+from nerva_dsl.passes.one_sample import OneSample
 from nerva_dsl.passes.plan_buffers import PlanBuffers
 from nerva_dsl.passes.reuse import Reuse
 from nerva_dsl.passes.schedule import Schedule
@@ -48,6 +49,7 @@ def pipeline(*, backend: str, machine: Machine, mkl: bool = False) -> tuple[Pass
         Reuse(),
         DropDead(),
         Fuse(),
+        OneSample(),
         ChooseLayout(machine.vector_bytes),
         ChooseKernels(machine, backend, mkl),
         Schedule(),

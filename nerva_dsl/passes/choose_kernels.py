@@ -23,6 +23,7 @@ from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.machine import Machine
 from nerva_dsl.passes.domains import Domain, group_domain
+from nerva_dsl.passes.one_sample import GRAPH
 from nerva_dsl.record import replace
 from nerva_dsl.tiling import number_bytes, tiling
 
@@ -43,6 +44,21 @@ _PRODUCTS = {
     "gemm_transposed": "mkl_gemm_transposed",
     "gemm_gradient": "mkl_gemm_gradient",
 }
+
+
+# What stands in for a kernel of batches in the graph for one sample.
+_ONE_SAMPLE = {
+    "gather": ("load_one", "takes the sample"),
+    "spmm": ("spmv", "the weight is sparse: its non-zeros only"),
+    "gemm": ("gemv", "the weight is dense"),
+    "elementwise": ("elementwise_one", "rides on no other kernel"),
+    "samplewise": ("samplewise_one", "reduces over the features of the sample"),
+    "concat": ("concat_one", "copies rows, which are contiguous"),
+}
+
+
+ONE_SAMPLE_KERNELS = frozenset(kernel for kernel, _ in _ONE_SAMPLE.values())
+"""The kernels that only the graph for one sample has."""
 
 
 class BackendError(NervaError):
@@ -91,7 +107,9 @@ class ChooseKernels:
                 kernel, reason = _native(
                     operation, group_domain(operation.body, frozenset(weights))
                 )
-                if kernel in _PRODUCTS:
+                if graph.name == GRAPH:
+                    kernel, reason = _ONE_SAMPLE.get(kernel, (kernel, reason))
+                elif kernel in _PRODUCTS:
                     nnz = stored[weights[operation.operands[0].name].name]
                     kernel, reason = self._product(operation, kernel, reason, nnz, costs, stored)
                 operation = replace(operation, kernel=kernel, reason=reason)  # noqa: PLW2901

@@ -278,6 +278,20 @@ int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report
     return 0;
 }
 
+int nerva_few(void)
+{
+    return 1;
+}
+
+int nerva_predict_few(nerva_model *model, const void *x, int64_t samples, nerva_report *report,
+                      void *output)
+{
+    const nerva_job job = {.x = x, .samples = samples};
+    report->samples = 0;
+    report->error = 0;
+    return nerva_predict(model, &job, report, output);
+}
+
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradients)
 {

@@ -42,6 +42,9 @@ int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
 int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
                    int64_t *counts);
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output);
+int nerva_few(void);
+int nerva_predict_few(nerva_model *model, const void *x, int64_t samples, nerva_report *report,
+                      void *output);
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradients);
 int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **masks);

@@ -57,6 +57,10 @@ int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
 int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
                    int64_t *counts);
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output);
+/* So many samples take less time one by one, on the calling thread, than in a batch. */
+int nerva_few(void);
+int nerva_predict_few(nerva_model *model, const void *x, int64_t samples, nerva_report *report,
+                      void *output);
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradients);
 int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **masks);
@@ -743,6 +747,61 @@ static inline void sparse_tile_2(const real *value, const int32_t *index, int64_
     vector *const to = (vector *)sum;
     to[0] = s0;
     to[1] = s1;
+}
+
+/* Four numbers, of which nothing is known to be aligned. */
+typedef real quad __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
+
+/* Two indices in one load: loads are what the product with a sample waits for. */
+typedef struct {
+    uint32_t first, second;
+} Pair;
+
+static inline Pair pair_at(const int32_t *index)
+{
+    uint64_t both;
+    memcpy(&both, index, sizeof both);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (Pair){ (uint32_t)(both >> 32), (uint32_t)both };
+#else
+    return (Pair){ (uint32_t)both, (uint32_t)(both >> 32) };
+#endif
+}
+
+/* Σ value[q] · x[index[q]] over the non-zeros of a row, in four sums. */
+static inline real sparse_dot(const real *value, const int32_t *index, int64_t begin, int64_t end,
+                              const real *x)
+{
+    quad sums = {0};
+    int64_t q = begin;
+    for (; q + 4 <= end; q += 4) {
+        const Pair a = pair_at(index + q), b = pair_at(index + q + 2);
+        sums += *(const quad *)(value + q)
+            * (quad){ x[a.first], x[a.second], x[b.first], x[b.second] };
+    }
+    real rest = 0;
+    for (; q < end; q++)
+        rest += value[q] * x[index[q]];
+    return ((sums[0] + sums[2]) + (sums[1] + sums[3])) + rest;
+}
+
+/* Σ value[k] · x[k] over a dense row: as many sums as hide the latency of a multiply-add. */
+static inline real dense_dot(const real *value, const real *x, int64_t count)
+{
+    typedef real numbers __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+    enum { SUMS = 4 };
+    vector sums[SUMS] = {0};
+    int64_t k = 0;
+    for (; k + SUMS * LANES <= count; k += SUMS * LANES)
+        for (int i = 0; i < SUMS; i++)
+            sums[i] += *(const numbers *)(value + k + i * LANES) * *(const numbers *)(x + k + i * LANES);
+    real rest = 0;
+    for (; k < count; k++)
+        rest += value[k] * x[k];
+    const vector all = (sums[0] + sums[2]) + (sums[1] + sums[3]);
+    for (int lane = 0; lane < LANES; lane++)
+        rest += all[lane];
+    return rest;
 }
 
 /* Keep a vector in a register: gcc would load it anew for each multiplication, and then loads, not
@@ -1908,6 +1967,104 @@ KERNEL sddmm_blocked_momentum_2(Array *weight, const real *restrict dz, const re
         }
 }
 
+/* the batch's samples, turned to feature-major, div
+ *   autoencoder.nerva:8: input x : float32[64]
+ *   autoencoder.nerva:12: scaled  = x / 16
+ */
+KERNEL load_one_div(const real *restrict data, int64_t place, Run *run, real *restrict to_div, int count)
+{
+    enum { FEATURES = 64, SEGMENT = 64 };
+    const real *const sample = data + place * FEATURES;
+    for (int64_t part = 0; part < FEATURES / SEGMENT; part++) {
+        enum { STRIDE = 1, start = 0, column = 0 };
+        #pragma omp simd
+        for (int64_t row = part * SEGMENT; row < (part + 1) * SEGMENT; row++) {
+            real *const to_div_row = to_div + row * STRIDE + start;
+            const real div_value = (real)sample[row] / 16.0f;
+            to_div_row[column] = div_value;
+        }
+    }
+    real strange = 0;             /* NaN if a number is not finite */
+    #pragma omp simd reduction(+:strange)
+    for (int64_t row = 0; row < FEATURES; row++)
+        strange += sample[row] * 0;
+    if (strange != 0)
+        report_input(run, place, sample, 0, FEATURES);
+    (void)count;
+}
+
+/* W x, linear, relu
+ *   autoencoder.nerva:13: hidden  = relu(linear(scaled, 128))
+ *   autoencoder.nerva:15: decoded = relu(linear(encoded, 128))
+ */
+KERNEL spmv_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+{
+    for (int64_t strip = 0; strip < weight->rows; strip += STRIP) {
+        const int64_t end = weight->rows < strip + STRIP ? weight->rows : strip + STRIP;
+        real sums[STRIP];
+        for (int64_t row = strip; row < end; row++)
+            sums[row - strip] = sparse_dot(value, weight->column, weight->row_start[row],
+                                           weight->row_start[row + 1], x);
+        enum { STRIDE = 1, start = 0, column = 0 };
+        #pragma omp simd
+        for (int64_t row = strip; row < end; row++) {
+            const real bias_value = bias[row];
+            real *const to_relu_row = to_relu + row * STRIDE + start;
+            const real linear_value = sums[row - strip] + bias_value;
+            const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
+            to_relu_row[column] = relu_value;
+        }
+    }
+    (void)count;
+}
+
+/* W x, linear, relu
+ *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))  # the waist is narrow: it stays dense
+ */
+KERNEL gemv_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+{
+    for (int64_t strip = 0; strip < weight->rows; strip += STRIP) {
+        const int64_t end = weight->rows < strip + STRIP ? weight->rows : strip + STRIP;
+        real sums[STRIP];
+        for (int64_t row = strip; row < end; row++)
+            sums[row - strip] = dense_dot(value + row * weight->columns, x, weight->columns);
+        enum { STRIDE = 1, start = 0, column = 0 };
+        #pragma omp simd
+        for (int64_t row = strip; row < end; row++) {
+            const real bias_value = bias[row];
+            real *const to_relu_row = to_relu + row * STRIDE + start;
+            const real linear_value = sums[row - strip] + bias_value;
+            const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
+            to_relu_row[column] = relu_value;
+        }
+    }
+    (void)count;
+}
+
+/* W x, linear, sigmoid
+ *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
+ */
+KERNEL spmv_sigmoid(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_sigmoid, int count)
+{
+    for (int64_t strip = 0; strip < weight->rows; strip += STRIP) {
+        const int64_t end = weight->rows < strip + STRIP ? weight->rows : strip + STRIP;
+        real sums[STRIP];
+        for (int64_t row = strip; row < end; row++)
+            sums[row - strip] = sparse_dot(value, weight->column, weight->row_start[row],
+                                           weight->row_start[row + 1], x);
+        enum { STRIDE = 1, start = 0, column = 0 };
+        #pragma omp simd
+        for (int64_t row = strip; row < end; row++) {
+            const real bias_value = bias[row];
+            real *const to_sigmoid_row = to_sigmoid + row * STRIDE + start;
+            const real linear_value = sums[row - strip] + bias_value;
+            const real sigmoid_value = 1.0f / (1.0f + exp_float(-linear_value));
+            to_sigmoid_row[column] = sigmoid_value;
+        }
+    }
+    (void)count;
+}
+
 /* predict */
 static void predict(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
@@ -2013,6 +2170,18 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
     featurewise_momentum(128, run->lr, run->step, arena + 4096, &model->arrays[HIDDEN_BIAS], count);  /* hidden.bias */
     sddmm_blocked_momentum_2(&model->arrays[HIDDEN_WEIGHT], arena + 4096, arena + 12288, 96, run->lr, run->step);  /* hidden.weight */
     meet(run);
+    (void)arena, (void)job, (void)first, (void)count, (void)run;
+}
+
+/* predict_one */
+static void predict_one(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
+{
+    real *const arena = model->arena;
+    load_one_div(job->x, job->order ? job->order[first] : first, run, arena + 128, count);  /* scaled */
+    spmv_relu(&model->arrays[HIDDEN_WEIGHT], model->arrays[HIDDEN_WEIGHT].value, arena + 128, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
+    gemv_relu(&model->arrays[ENCODED_WEIGHT], model->arrays[ENCODED_WEIGHT].value, arena + 0, model->arrays[ENCODED_BIAS].value, arena + 128, count);  /* encoded */
+    spmv_relu(&model->arrays[DECODED_WEIGHT], model->arrays[DECODED_WEIGHT].value, arena + 128, model->arrays[DECODED_BIAS].value, arena + 0, count);  /* decoded */
+    spmv_sigmoid(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 0, model->arrays[IMAGE_BIAS].value, arena + 128, count);  /* image */
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
 
@@ -2180,10 +2349,31 @@ int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *repor
     return finish(report, &run);
 }
 
+enum { OUTPUTS = 64 };
+
+int nerva_few(void)
+{
+    return 1;
+}
+
+int nerva_predict_few(nerva_model *model, const void *x, int64_t samples, nerva_report *report,
+                      void *output)
+{
+    real *const to = output;
+    const nerva_job job = { .x = x, .samples = samples };
+    Run run = { .layer = -1 };
+    const unsigned long before = flush_subnormals();
+    for (int64_t first = 0; first < samples && !run.error; first++) {
+        predict_one(model, &job, first, 1, &run);
+        memcpy(to + first * OUTPUTS, model->arena + 128, sizeof(real) * OUTPUTS);
+    }
+    restore_subnormals(before);
+    return finish(report, &run);
+}
+
 /* Turn a batch's output back: [features, samples] to [samples, features]. */
 static void store_output(const real *from, int64_t first, int count, real *output)
 {
-    enum { OUTPUTS = 64 };
     #pragma omp for schedule(static) nowait
     for (int c = 0; c < count; c++)
         for (int64_t k = 0; k < OUTPUTS; k++)

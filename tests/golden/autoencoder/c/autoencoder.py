@@ -301,7 +301,27 @@ SPEC = {'format': 1,
               'values': [],
               'kernel': 'sddmm_blocked',
               'reason': 'the weight is sparse: its gradient at the non-zeros only; so dense '
-                        'that blocks with their zeros are faster'}]}
+                        'that blocks with their zeros are faster'},
+             {'graph': 'predict_one',
+              'values': ['scaled'],
+              'kernel': 'load_one',
+              'reason': 'takes the sample'},
+             {'graph': 'predict_one',
+              'values': ['hidden'],
+              'kernel': 'spmv',
+              'reason': 'the weight is sparse: its non-zeros only'},
+             {'graph': 'predict_one',
+              'values': ['encoded'],
+              'kernel': 'gemv',
+              'reason': 'the weight is dense'},
+             {'graph': 'predict_one',
+              'values': ['decoded'],
+              'kernel': 'spmv',
+              'reason': 'the weight is sparse: its non-zeros only'},
+             {'graph': 'predict_one',
+              'values': ['image'],
+              'kernel': 'spmv',
+              'reason': 'the weight is sparse: its non-zeros only'}]}
 
 
 class Model(_Model):

@@ -244,7 +244,23 @@ SPEC = {'format': 1,
              {'graph': 'step',
               'values': [],
               'kernel': 'sddmm',
-              'reason': 'the weight is sparse: its gradient at the non-zeros only'}]}
+              'reason': 'the weight is sparse: its gradient at the non-zeros only'},
+             {'graph': 'predict_one',
+              'values': ['div'],
+              'kernel': 'load_one',
+              'reason': 'takes the sample'},
+             {'graph': 'predict_one',
+              'values': ['h1'],
+              'kernel': 'spmv',
+              'reason': 'the weight is sparse: its non-zeros only'},
+             {'graph': 'predict_one',
+              'values': ['h2'],
+              'kernel': 'spmv',
+              'reason': 'the weight is sparse: its non-zeros only'},
+             {'graph': 'predict_one',
+              'values': ['y'],
+              'kernel': 'gemv',
+              'reason': 'the weight is dense'}]}
 
 
 class Model(_Model):

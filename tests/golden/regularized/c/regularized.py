@@ -328,7 +328,23 @@ SPEC = {'format': 1,
               'values': [],
               'kernel': 'sddmm_blocked',
               'reason': 'the weight is sparse: its gradient at the non-zeros only; so dense '
-                        'that blocks with their zeros are faster'}]}
+                        'that blocks with their zeros are faster'},
+             {'graph': 'predict_one',
+              'values': ['div'],
+              'kernel': 'load_one',
+              'reason': 'takes the sample'},
+             {'graph': 'predict_one',
+              'values': ['h1'],
+              'kernel': 'spmv',
+              'reason': 'the weight is sparse: its non-zeros only'},
+             {'graph': 'predict_one',
+              'values': ['h2'],
+              'kernel': 'spmv',
+              'reason': 'the weight is sparse: its non-zeros only'},
+             {'graph': 'predict_one',
+              'values': ['y'],
+              'kernel': 'gemv',
+              'reason': 'the weight is dense'}]}
 
 
 class Model(_Model):

@@ -57,6 +57,10 @@ int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
 int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
                    int64_t *counts);
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output);
+/* So many samples take less time one by one, on the calling thread, than in a batch. */
+int nerva_few(void);
+int nerva_predict_few(nerva_model *model, const void *x, int64_t samples, nerva_report *report,
+                      void *output);
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradients);
 int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **masks);
@@ -881,6 +885,42 @@ static inline void dots(const real *dz, const real *x, const int32_t *column, re
     s0 = SHUFFLE(s0, s8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
         + SHUFFLE(s0, s8, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
     *(vector *)(result + 0) = s0;
+}
+
+/* Four numbers, of which nothing is known to be aligned. */
+typedef real quad __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
+
+/* Two indices in one load: loads are what the product with a sample waits for. */
+typedef struct {
+    uint32_t first, second;
+} Pair;
+
+static inline Pair pair_at(const int32_t *index)
+{
+    uint64_t both;
+    memcpy(&both, index, sizeof both);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (Pair){ (uint32_t)(both >> 32), (uint32_t)both };
+#else
+    return (Pair){ (uint32_t)both, (uint32_t)(both >> 32) };
+#endif
+}
+
+/* Σ value[q] · x[index[q]] over the non-zeros of a row, in four sums. */
+static inline real sparse_dot(const real *value, const int32_t *index, int64_t begin, int64_t end,
+                              const real *x)
+{
+    quad sums = {0};
+    int64_t q = begin;
+    for (; q + 4 <= end; q += 4) {
+        const Pair a = pair_at(index + q), b = pair_at(index + q + 2);
+        sums += *(const quad *)(value + q)
+            * (quad){ x[a.first], x[a.second], x[b.first], x[b.second] };
+    }
+    real rest = 0;
+    for (; q < end; q++)
+        rest += value[q] * x[index[q]];
+    return ((sums[0] + sums[2]) + (sums[1] + sums[3])) + rest;
 }
 
 /* Keep a vector in a register: gcc would load it anew for each multiplication, and then loads, not
@@ -2130,6 +2170,104 @@ KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *rest
     }
 }
 
+/* the batch's samples, turned to feature-major, div
+ *   residual.nerva:8: input  x : float32[64]
+ *   residual.nerva:13: stem   = relu(linear(x / 16, width))
+ */
+KERNEL load_one_div(const real *restrict data, int64_t place, Run *run, real *restrict to_div, int count)
+{
+    enum { FEATURES = 64, SEGMENT = 64 };
+    const real *const sample = data + place * FEATURES;
+    for (int64_t part = 0; part < FEATURES / SEGMENT; part++) {
+        enum { STRIDE = 1, start = 0, column = 0 };
+        #pragma omp simd
+        for (int64_t row = part * SEGMENT; row < (part + 1) * SEGMENT; row++) {
+            real *const to_div_row = to_div + row * STRIDE + start;
+            const real div_value = (real)sample[row] / 16.0f;
+            to_div_row[column] = div_value;
+        }
+    }
+    real strange = 0;             /* NaN if a number is not finite */
+    #pragma omp simd reduction(+:strange)
+    for (int64_t row = 0; row < FEATURES; row++)
+        strange += sample[row] * 0;
+    if (strange != 0)
+        report_input(run, place, sample, 0, FEATURES);
+    (void)count;
+}
+
+/* W x, linear, relu
+ *   residual.nerva:13: stem   = relu(linear(x / 16, width))
+ */
+KERNEL spmv_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+{
+    for (int64_t strip = 0; strip < weight->rows; strip += STRIP) {
+        const int64_t end = weight->rows < strip + STRIP ? weight->rows : strip + STRIP;
+        real sums[STRIP];
+        for (int64_t row = strip; row < end; row++)
+            sums[row - strip] = sparse_dot(value, weight->column, weight->row_start[row],
+                                           weight->row_start[row + 1], x);
+        enum { STRIDE = 1, start = 0, column = 0 };
+        #pragma omp simd
+        for (int64_t row = strip; row < end; row++) {
+            const real bias_value = bias[row];
+            real *const to_relu_row = to_relu + row * STRIDE + start;
+            const real linear_value = sums[row - strip] + bias_value;
+            const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
+            to_relu_row[column] = relu_value;
+        }
+    }
+    (void)count;
+}
+
+/* W x, linear, relu, add
+ *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
+ *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
+ */
+KERNEL spmv_add(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_add, int count)
+{
+    for (int64_t strip = 0; strip < weight->rows; strip += STRIP) {
+        const int64_t end = weight->rows < strip + STRIP ? weight->rows : strip + STRIP;
+        real sums[STRIP];
+        for (int64_t row = strip; row < end; row++)
+            sums[row - strip] = sparse_dot(value, weight->column, weight->row_start[row],
+                                           weight->row_start[row + 1], x);
+        enum { STRIDE = 1, start = 0, column = 0 };
+        #pragma omp simd
+        for (int64_t row = strip; row < end; row++) {
+            const real bias_value = bias[row];
+            const real *const input_row = input + row * STRIDE + start;
+            real *const to_add_row = to_add + row * STRIDE + start;
+            const real linear_value = sums[row - strip] + bias_value;
+            const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
+            const real add_value = input_row[column] + 0.5f * relu_value;
+            to_add_row[column] = add_value;
+        }
+    }
+    (void)count;
+}
+
+/* W x
+ *   residual.nerva:16: y      = linear(block2, 10, bias = false)
+ */
+KERNEL spmv(const Array *weight, const real *restrict value, const real *restrict x, real *restrict to_sum, int count)
+{
+    for (int64_t strip = 0; strip < weight->rows; strip += STRIP) {
+        const int64_t end = weight->rows < strip + STRIP ? weight->rows : strip + STRIP;
+        real sums[STRIP];
+        for (int64_t row = strip; row < end; row++)
+            sums[row - strip] = sparse_dot(value, weight->column, weight->row_start[row],
+                                           weight->row_start[row + 1], x);
+        enum { STRIDE = 1, start = 0, column = 0 };
+        #pragma omp simd
+        for (int64_t row = strip; row < end; row++) {
+            real *const to_sum_row = to_sum + row * STRIDE + start;
+            to_sum_row[column] = sums[row - strip];
+        }
+    }
+    (void)count;
+}
+
 /* predict */
 static void predict(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
@@ -2239,6 +2377,18 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
     featurewise_nesterov(128, run->lr, run->step, arena + 4096, &model->arrays[STEM_BIAS], count);  /* stem.bias */
     sddmm_nesterov_2(&model->arrays[STEM_WEIGHT], arena + 4096, arena + 32768, 64, run->lr, run->step);  /* stem.weight */
     meet(run);
+    (void)arena, (void)job, (void)first, (void)count, (void)run;
+}
+
+/* predict_one */
+static void predict_one(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
+{
+    real *const arena = model->arena;
+    load_one_div(job->x, job->order ? job->order[first] : first, run, arena + 128, count);  /* div */
+    spmv_relu(&model->arrays[STEM_WEIGHT], model->arrays[STEM_WEIGHT].value, arena + 128, model->arrays[STEM_BIAS].value, arena + 0, count);  /* stem */
+    spmv_add(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].value, arena + 0, model->arrays[BLOCK1_BIAS].value, arena + 0, arena + 128, count);  /* block1 */
+    spmv_add(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].value, arena + 128, model->arrays[BLOCK2_BIAS].value, arena + 128, arena + 0, count);  /* block2 */
+    spmv(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 0, arena + 128, count);  /* y */
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
 
@@ -2408,10 +2558,31 @@ int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *repor
     return finish(report, &run);
 }
 
+enum { OUTPUTS = 10 };
+
+int nerva_few(void)
+{
+    return 1;
+}
+
+int nerva_predict_few(nerva_model *model, const void *x, int64_t samples, nerva_report *report,
+                      void *output)
+{
+    real *const to = output;
+    const nerva_job job = { .x = x, .samples = samples };
+    Run run = { .layer = -1 };
+    const unsigned long before = flush_subnormals();
+    for (int64_t first = 0; first < samples && !run.error; first++) {
+        predict_one(model, &job, first, 1, &run);
+        memcpy(to + first * OUTPUTS, model->arena + 128, sizeof(real) * OUTPUTS);
+    }
+    restore_subnormals(before);
+    return finish(report, &run);
+}
+
 /* Turn a batch's output back: [features, samples] to [samples, features]. */
 static void store_output(const real *from, int64_t first, int count, real *output)
 {
-    enum { OUTPUTS = 10 };
     #pragma omp for schedule(static) nowait
     for (int c = 0; c < count; c++)
         for (int64_t k = 0; k < OUTPUTS; k++)

@@ -296,7 +296,27 @@ SPEC = {'format': 1,
              {'graph': 'step',
               'values': [],
               'kernel': 'sddmm',
-              'reason': 'the weight is sparse: its gradient at the non-zeros only'}]}
+              'reason': 'the weight is sparse: its gradient at the non-zeros only'},
+             {'graph': 'predict_one',
+              'values': ['div'],
+              'kernel': 'load_one',
+              'reason': 'takes the sample'},
+             {'graph': 'predict_one',
+              'values': ['stem'],
+              'kernel': 'spmv',
+              'reason': 'the weight is sparse: its non-zeros only'},
+             {'graph': 'predict_one',
+              'values': ['block1'],
+              'kernel': 'spmv',
+              'reason': 'the weight is sparse: its non-zeros only'},
+             {'graph': 'predict_one',
+              'values': ['block2'],
+              'kernel': 'spmv',
+              'reason': 'the weight is sparse: its non-zeros only'},
+             {'graph': 'predict_one',
+              'values': ['y'],
+              'kernel': 'spmv',
+              'reason': 'the weight is sparse: its non-zeros only'}]}
 
 
 class Model(_Model):

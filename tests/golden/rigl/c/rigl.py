@@ -293,7 +293,23 @@ SPEC = {'format': 1,
              {'graph': 'growth',
               'values': ['h1.weight.all.grad'],
               'kernel': 'top_gradients',
-              'reason': 'streams the gradient and keeps the largest'}]}
+              'reason': 'streams the gradient and keeps the largest'},
+             {'graph': 'predict_one',
+              'values': ['div'],
+              'kernel': 'load_one',
+              'reason': 'takes the sample'},
+             {'graph': 'predict_one',
+              'values': ['h1'],
+              'kernel': 'spmv',
+              'reason': 'the weight is sparse: its non-zeros only'},
+             {'graph': 'predict_one',
+              'values': ['h2'],
+              'kernel': 'spmv',
+              'reason': 'the weight is sparse: its non-zeros only'},
+             {'graph': 'predict_one',
+              'values': ['y'],
+              'kernel': 'gemv',
+              'reason': 'the weight is dense'}]}
 
 
 class Model(_Model):

@@ -64,6 +64,10 @@ int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
 int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
                    int64_t *counts);
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output);
+/* So many samples take less time one by one, on the calling thread, than in a batch. */
+int nerva_few(void);
+int nerva_predict_few(nerva_model *model, const void *x, int64_t samples, nerva_report *report,
+                      void *output);
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradients);
 int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **masks);
@@ -954,6 +958,61 @@ static inline void dots(const real *dz, const real *x, const int32_t *column, re
     s0 = SHUFFLE(s0, s8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
         + SHUFFLE(s0, s8, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
     *(vector *)(result + 0) = s0;
+}
+
+/* Four numbers, of which nothing is known to be aligned. */
+typedef real quad __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
+
+/* Two indices in one load: loads are what the product with a sample waits for. */
+typedef struct {
+    uint32_t first, second;
+} Pair;
+
+static inline Pair pair_at(const int32_t *index)
+{
+    uint64_t both;
+    memcpy(&both, index, sizeof both);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (Pair){ (uint32_t)(both >> 32), (uint32_t)both };
+#else
+    return (Pair){ (uint32_t)both, (uint32_t)(both >> 32) };
+#endif
+}
+
+/* Σ value[q] · x[index[q]] over the non-zeros of a row, in four sums. */
+static inline real sparse_dot(const real *value, const int32_t *index, int64_t begin, int64_t end,
+                              const real *x)
+{
+    quad sums = {0};
+    int64_t q = begin;
+    for (; q + 4 <= end; q += 4) {
+        const Pair a = pair_at(index + q), b = pair_at(index + q + 2);
+        sums += *(const quad *)(value + q)
+            * (quad){ x[a.first], x[a.second], x[b.first], x[b.second] };
+    }
+    real rest = 0;
+    for (; q < end; q++)
+        rest += value[q] * x[index[q]];
+    return ((sums[0] + sums[2]) + (sums[1] + sums[3])) + rest;
+}
+
+/* Σ value[k] · x[k] over a dense row: as many sums as hide the latency of a multiply-add. */
+static inline real dense_dot(const real *value, const real *x, int64_t count)
+{
+    typedef real numbers __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+    enum { SUMS = 4 };
+    vector sums[SUMS] = {0};
+    int64_t k = 0;
+    for (; k + SUMS * LANES <= count; k += SUMS * LANES)
+        for (int i = 0; i < SUMS; i++)
+            sums[i] += *(const numbers *)(value + k + i * LANES) * *(const numbers *)(x + k + i * LANES);
+    real rest = 0;
+    for (; k < count; k++)
+        rest += value[k] * x[k];
+    const vector all = (sums[0] + sums[2]) + (sums[1] + sums[3]);
+    for (int lane = 0; lane < LANES; lane++)
+        rest += all[lane];
+    return rest;
 }
 
 /* Keep a vector in a register: gcc would load it anew for each multiplication, and then loads, not
@@ -3059,6 +3118,79 @@ KERNEL top_gradients(Growth *growth, const Array *weight, const real *restrict d
     meet(run);
 }
 
+/* the batch's samples, turned to feature-major, div
+ *   set.nerva:5: input  x : float32[64]
+ *   set.nerva:10: h1 = relu(linear(x / 16, 256, weights = he(fan_in = "sparse")))
+ */
+KERNEL load_one_div(const real *restrict data, int64_t place, Run *run, real *restrict to_div, int count)
+{
+    enum { FEATURES = 64, SEGMENT = 64 };
+    const real *const sample = data + place * FEATURES;
+    for (int64_t part = 0; part < FEATURES / SEGMENT; part++) {
+        enum { STRIDE = 1, start = 0, column = 0 };
+        #pragma omp simd
+        for (int64_t row = part * SEGMENT; row < (part + 1) * SEGMENT; row++) {
+            real *const to_div_row = to_div + row * STRIDE + start;
+            const real div_value = (real)sample[row] / 16.0f;
+            to_div_row[column] = div_value;
+        }
+    }
+    real strange = 0;             /* NaN if a number is not finite */
+    #pragma omp simd reduction(+:strange)
+    for (int64_t row = 0; row < FEATURES; row++)
+        strange += sample[row] * 0;
+    if (strange != 0)
+        report_input(run, place, sample, 0, FEATURES);
+    (void)count;
+}
+
+/* W x, linear, relu
+ *   set.nerva:10: h1 = relu(linear(x / 16, 256, weights = he(fan_in = "sparse")))
+ *   set.nerva:11: h2 = relu(linear(h1, 128, weights = he(fan_in = "sparse")))
+ */
+KERNEL spmv_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+{
+    for (int64_t strip = 0; strip < weight->rows; strip += STRIP) {
+        const int64_t end = weight->rows < strip + STRIP ? weight->rows : strip + STRIP;
+        real sums[STRIP];
+        for (int64_t row = strip; row < end; row++)
+            sums[row - strip] = sparse_dot(value, weight->column, weight->row_start[row],
+                                           weight->row_start[row + 1], x);
+        enum { STRIDE = 1, start = 0, column = 0 };
+        #pragma omp simd
+        for (int64_t row = strip; row < end; row++) {
+            const real bias_value = bias[row];
+            real *const to_relu_row = to_relu + row * STRIDE + start;
+            const real linear_value = sums[row - strip] + bias_value;
+            const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
+            to_relu_row[column] = relu_value;
+        }
+    }
+    (void)count;
+}
+
+/* W x, linear
+ *   set.nerva:12: y  = linear(h2, 10, density = 1)     # the classifier stays dense
+ */
+KERNEL gemv_linear(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
+{
+    for (int64_t strip = 0; strip < weight->rows; strip += STRIP) {
+        const int64_t end = weight->rows < strip + STRIP ? weight->rows : strip + STRIP;
+        real sums[STRIP];
+        for (int64_t row = strip; row < end; row++)
+            sums[row - strip] = dense_dot(value + row * weight->columns, x, weight->columns);
+        enum { STRIDE = 1, start = 0, column = 0 };
+        #pragma omp simd
+        for (int64_t row = strip; row < end; row++) {
+            const real bias_value = bias[row];
+            real *const to_linear_row = to_linear + row * STRIDE + start;
+            const real linear_value = sums[row - strip] + bias_value;
+            to_linear_row[column] = linear_value;
+        }
+    }
+    (void)count;
+}
+
 /* predict */
 static void predict(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
@@ -3186,6 +3318,17 @@ static void growth_update(nerva_model *model, const nerva_job *job, int64_t firs
     meet(run);
     top_gradients(&model->growths[0], &model->arrays[H1_WEIGHT], arena + 8192, arena + 20480, run, count);  /* h1.weight.all.grad */
     meet(run);
+    (void)arena, (void)job, (void)first, (void)count, (void)run;
+}
+
+/* predict_one */
+static void predict_one(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
+{
+    real *const arena = model->arena;
+    load_one_div(job->x, job->order ? job->order[first] : first, run, arena + 256, count);  /* div */
+    spmv_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 256, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
+    spmv_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 256, count);  /* h2 */
+    gemv_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 256, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
 
@@ -3501,10 +3644,31 @@ int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *repor
     return finish(report, &run);
 }
 
+enum { OUTPUTS = 10 };
+
+int nerva_few(void)
+{
+    return 1;
+}
+
+int nerva_predict_few(nerva_model *model, const void *x, int64_t samples, nerva_report *report,
+                      void *output)
+{
+    real *const to = output;
+    const nerva_job job = { .x = x, .samples = samples };
+    Run run = { .layer = -1 };
+    const unsigned long before = flush_subnormals();
+    for (int64_t first = 0; first < samples && !run.error; first++) {
+        predict_one(model, &job, first, 1, &run);
+        memcpy(to + first * OUTPUTS, model->arena + 0, sizeof(real) * OUTPUTS);
+    }
+    restore_subnormals(before);
+    return finish(report, &run);
+}
+
 /* Turn a batch's output back: [features, samples] to [samples, features]. */
 static void store_output(const real *from, int64_t first, int count, real *output)
 {
-    enum { OUTPUTS = 10 };
     #pragma omp for schedule(static) nowait
     for (int c = 0; c < count; c++)
         for (int64_t k = 0; k < OUTPUTS; k++)

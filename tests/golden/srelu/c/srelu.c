@@ -57,6 +57,10 @@ int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
 int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
                    int64_t *counts);
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output);
+/* So many samples take less time one by one, on the calling thread, than in a batch. */
+int nerva_few(void);
+int nerva_predict_few(nerva_model *model, const void *x, int64_t samples, nerva_report *report,
+                      void *output);
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradients);
 int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **masks);
@@ -895,6 +899,42 @@ static inline void dots(const real *dz, const real *x, const int32_t *column, re
     s0 = SHUFFLE(s0, s8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
         + SHUFFLE(s0, s8, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
     *(vector *)(result + 0) = s0;
+}
+
+/* Four numbers, of which nothing is known to be aligned. */
+typedef real quad __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
+
+/* Two indices in one load: loads are what the product with a sample waits for. */
+typedef struct {
+    uint32_t first, second;
+} Pair;
+
+static inline Pair pair_at(const int32_t *index)
+{
+    uint64_t both;
+    memcpy(&both, index, sizeof both);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (Pair){ (uint32_t)(both >> 32), (uint32_t)both };
+#else
+    return (Pair){ (uint32_t)both, (uint32_t)(both >> 32) };
+#endif
+}
+
+/* Σ value[q] · x[index[q]] over the non-zeros of a row, in four sums. */
+static inline real sparse_dot(const real *value, const int32_t *index, int64_t begin, int64_t end,
+                              const real *x)
+{
+    quad sums = {0};
+    int64_t q = begin;
+    for (; q + 4 <= end; q += 4) {
+        const Pair a = pair_at(index + q), b = pair_at(index + q + 2);
+        sums += *(const quad *)(value + q)
+            * (quad){ x[a.first], x[a.second], x[b.first], x[b.second] };
+    }
+    real rest = 0;
+    for (; q < end; q++)
+        rest += value[q] * x[index[q]];
+    return ((sums[0] + sums[2]) + (sums[1] + sums[3])) + rest;
 }
 
 /* Keep a vector in a register: gcc would load it anew for each multiplication, and then loads, not
@@ -2208,6 +2248,84 @@ KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *rest
     }
 }
 
+/* the batch's samples, turned to feature-major, div
+ *   srelu.nerva:7: input  x : float32[64]
+ *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
+ */
+KERNEL load_one_div(const real *restrict data, int64_t place, Run *run, real *restrict to_div, int count)
+{
+    enum { FEATURES = 64, SEGMENT = 64 };
+    const real *const sample = data + place * FEATURES;
+    for (int64_t part = 0; part < FEATURES / SEGMENT; part++) {
+        enum { STRIDE = 1, start = 0, column = 0 };
+        #pragma omp simd
+        for (int64_t row = part * SEGMENT; row < (part + 1) * SEGMENT; row++) {
+            real *const to_div_row = to_div + row * STRIDE + start;
+            const real div_value = (real)sample[row] / 16.0f;
+            to_div_row[column] = div_value;
+        }
+    }
+    real strange = 0;             /* NaN if a number is not finite */
+    #pragma omp simd reduction(+:strange)
+    for (int64_t row = 0; row < FEATURES; row++)
+        strange += sample[row] * 0;
+    if (strange != 0)
+        report_input(run, place, sample, 0, FEATURES);
+    (void)count;
+}
+
+/* W x, linear, srelu
+ *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
+ *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
+ */
+KERNEL spmv_srelu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict tl, const real *restrict al, const real *restrict tr, const real *restrict ar, real *restrict to_srelu, int count)
+{
+    for (int64_t strip = 0; strip < weight->rows; strip += STRIP) {
+        const int64_t end = weight->rows < strip + STRIP ? weight->rows : strip + STRIP;
+        real sums[STRIP];
+        for (int64_t row = strip; row < end; row++)
+            sums[row - strip] = sparse_dot(value, weight->column, weight->row_start[row],
+                                           weight->row_start[row + 1], x);
+        enum { STRIDE = 1, start = 0, column = 0 };
+        #pragma omp simd
+        for (int64_t row = strip; row < end; row++) {
+            const real bias_value = bias[row];
+            const real tl_value = tl[0];
+            const real al_value = al[0];
+            const real tr_value = tr[0];
+            const real ar_value = ar[0];
+            real *const to_srelu_row = to_srelu + row * STRIDE + start;
+            const real linear_value = sums[row - strip] + bias_value;
+            const real srelu_value = linear_value <= tl_value ? tl_value + al_value * (linear_value - tl_value) : (linear_value < tr_value ? linear_value : tr_value + ar_value * (linear_value - tr_value));
+            to_srelu_row[column] = srelu_value;
+        }
+    }
+    (void)count;
+}
+
+/* W x, linear
+ *   srelu.nerva:15: y  = linear(h2, 10)
+ */
+KERNEL spmv_linear(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
+{
+    for (int64_t strip = 0; strip < weight->rows; strip += STRIP) {
+        const int64_t end = weight->rows < strip + STRIP ? weight->rows : strip + STRIP;
+        real sums[STRIP];
+        for (int64_t row = strip; row < end; row++)
+            sums[row - strip] = sparse_dot(value, weight->column, weight->row_start[row],
+                                           weight->row_start[row + 1], x);
+        enum { STRIDE = 1, start = 0, column = 0 };
+        #pragma omp simd
+        for (int64_t row = strip; row < end; row++) {
+            const real bias_value = bias[row];
+            real *const to_linear_row = to_linear + row * STRIDE + start;
+            const real linear_value = sums[row - strip] + bias_value;
+            to_linear_row[column] = linear_value;
+        }
+    }
+    (void)count;
+}
+
 /* predict */
 static void predict(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
@@ -2325,6 +2443,17 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
     scalar_nesterov_3(arena + 24960, 192, run->lr, run->step, &model->arrays[H1_TR]);  /* h1.tr */
     scalar_nesterov_4(arena + 25152, 192, run->lr, run->step, &model->arrays[H1_AR]);  /* h1.ar */
     meet(run);
+    (void)arena, (void)job, (void)first, (void)count, (void)run;
+}
+
+/* predict_one */
+static void predict_one(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
+{
+    real *const arena = model->arena;
+    load_one_div(job->x, job->order ? job->order[first] : first, run, arena + 192, count);  /* div */
+    spmv_srelu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 192, model->arrays[H1_BIAS].value, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 0, count);  /* h1 */
+    spmv_srelu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_TL].value, model->arrays[H2_AL].value, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 192, count);  /* h2 */
+    spmv_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 192, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
 
@@ -2493,10 +2622,31 @@ int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *repor
     return finish(report, &run);
 }
 
+enum { OUTPUTS = 10 };
+
+int nerva_few(void)
+{
+    return 1;
+}
+
+int nerva_predict_few(nerva_model *model, const void *x, int64_t samples, nerva_report *report,
+                      void *output)
+{
+    real *const to = output;
+    const nerva_job job = { .x = x, .samples = samples };
+    Run run = { .layer = -1 };
+    const unsigned long before = flush_subnormals();
+    for (int64_t first = 0; first < samples && !run.error; first++) {
+        predict_one(model, &job, first, 1, &run);
+        memcpy(to + first * OUTPUTS, model->arena + 0, sizeof(real) * OUTPUTS);
+    }
+    restore_subnormals(before);
+    return finish(report, &run);
+}
+
 /* Turn a batch's output back: [features, samples] to [samples, features]. */
 static void store_output(const real *from, int64_t first, int count, real *output)
 {
-    enum { OUTPUTS = 10 };
     #pragma omp for schedule(static) nowait
     for (int c = 0; c < count; c++)
         for (int64_t k = 0; k < OUTPUTS; k++)

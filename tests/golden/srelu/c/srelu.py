@@ -387,7 +387,23 @@ SPEC = {'format': 1,
              {'graph': 'step',
               'values': [],
               'kernel': 'scalar',
-              'reason': 'a few numbers: one thread sums them in their order'}]}
+              'reason': 'a few numbers: one thread sums them in their order'},
+             {'graph': 'predict_one',
+              'values': ['div'],
+              'kernel': 'load_one',
+              'reason': 'takes the sample'},
+             {'graph': 'predict_one',
+              'values': ['h1'],
+              'kernel': 'spmv',
+              'reason': 'the weight is sparse: its non-zeros only'},
+             {'graph': 'predict_one',
+              'values': ['h2'],
+              'kernel': 'spmv',
+              'reason': 'the weight is sparse: its non-zeros only'},
+             {'graph': 'predict_one',
+              'values': ['y'],
+              'kernel': 'spmv',
+              'reason': 'the weight is sparse: its non-zeros only'}]}
 
 
 class Model(_Model):
