@@ -87,6 +87,7 @@ def emit_model(
     backend: str = "auto",
     target: str = "native",
     measured: bool = False,
+    machine: Machine | None = None,
 ) -> Generated:
     """Stages 2 to 5.
 
@@ -95,11 +96,12 @@ def emit_model(
         backend: family of kernels.
         target: instruction set.
         measured: whether the C tells how long each kernel of a step takes.
+        machine: for the cost model; None: what is known of the target.
     """
     from nerva_dsl.codegen.render import generate
     from nerva_dsl.runtime.target import resolve_target
 
-    machine = resolve_target(target).machine
+    machine = machine or resolve_target(target).machine
     program = optimize(model, backend=backend, machine=machine, mkl=_has_mkl(backend))
     with deep_recursion():
         return generate(
@@ -199,7 +201,7 @@ def explain(
         return explanation
     from nerva_dsl.runtime.measuring import kernel_seconds
 
-    generated = emit_model(model, backend=backend, target=target, measured=True)
+    generated = emit_model(model, backend=backend, target=target, measured=True, machine=machine)
     return explanation.measured(kernel_seconds(generated, resolve_target(target)))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nerva_dsl.costs import Costs, Work
 from nerva_dsl.ir.operations import Group, Load, Product, Update, WeightGradient
 from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Graph, Program
-from nerva_dsl.ir.types import Type
+from nerva_dsl.ir.types import Type, Value
 from nerva_dsl.machine import Machine
 from nerva_dsl.passes.choose_kernels import ONE_SAMPLE_KERNELS
 from nerva_dsl.tiling import number_bytes, tiling
@@ -51,6 +51,8 @@ def _work(
     match group.kernel, head:
         case ("view", _):
             return Work()
+        case ("scalar", _):
+            return Work(pick=_numbers((*group.operands, *group.results)))
         case ("gather", Load(array=array)):
             size = array.type.columns * _ELEMENT_BYTES[array.type.element]
             return costs.gather(batch, size, sum(value.type.rows for value in group.results))
@@ -65,7 +67,14 @@ def _work(
     if shape is not None:
         return costs.stream(stored * costs.number_bytes * (arrays + len(weights)))
     read = sum(value.type.rows for value in group.operands if value.type.batched)
-    return kept + costs.passes(read)
+    updated = [part.parameter for part in group.body if isinstance(part, Update)]
+    features = _numbers((*group.operands, *group.results, *updated))
+    return kept + costs.passes(read) + costs.stream(features * costs.number_bytes * arrays)
+
+
+def _numbers(values: Sequence[Value]) -> int:
+    """How many numbers some values have that do not depend on the batch."""
+    return sum(value.type.rows * value.type.columns for value in values if not value.type.batched)
 
 
 def _one_sample(group: Group, costs: Costs, nnz: Mapping[str, int]) -> Work:

@@ -92,16 +92,22 @@ class Sample:
 def measure(trial: Trial, target: Target) -> list[Sample]:
     """Compile a trial and time the kernels of its training step.
 
+    They are those of a usual machine, so that one that is measured again is measured in the same
+    way.
+
     Raises:
         ToolchainError: there is no C compiler, or it fails.
     """
     model = check_source(Source("tune.nerva", trial.text), {}).model
-    program = optimize(model, backend=trial.backend, machine=target.machine)
+    usual = target.usual
+    program = optimize(model, backend=trial.backend, machine=usual)
     step = program.graph("step")
-    generated = emit_model(model, backend=trial.backend, target=target.name, measured=True)
+    generated = emit_model(
+        model, backend=trial.backend, target=target.name, measured=True, machine=usual
+    )
     seconds = kernel_seconds(generated, target)
     groups = [group for group in step.operations if isinstance(group, Group)]
-    counted = works(program, step, target.machine)
+    counted = works(program, step, usual)
     return [
         Sample(group.kernel, work, 1e9 * time)
         for group, work, time in zip(groups, counted, seconds, strict=True)

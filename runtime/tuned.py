@@ -15,6 +15,9 @@ from nerva_dsl.runtime.replacing import replacing
 
 _FORM = 1  # of the file; another one is not read
 
+# What comes of other content than was written.
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
+
 
 def tuned_file() -> Path:
     """The file; it need not exist.
@@ -34,7 +37,7 @@ def load_constants(features: Sequence[str]) -> dict[str, float]:
     Args:
         features: of the processor.
     """
-    with suppress(OSError, ToolchainError, ValueError, KeyError, TypeError, AttributeError):
+    with suppress(OSError, ToolchainError, RecursionError, *_DAMAGED):
         found = json.loads(tuned_file().read_text(encoding="utf-8"))
         if found["form"] == _FORM and found["machine"] == _digest(features):
             constants = {name: float(found["constants"][name]) for name in CONSTANTS}
@@ -68,10 +71,11 @@ def forget_constants() -> bool:
         OSError: the disk refuses.
         ToolchainError: there is no place for the cache.
     """
-    path = tuned_file()
-    existed = path.exists()
-    path.unlink(missing_ok=True)
-    return existed
+    try:
+        tuned_file().unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _digest(features: Sequence[str]) -> str:

@@ -29,6 +29,7 @@ COMMANDS = [
     "ir",
     "explain",
     "from-nerva",
+    "tune",
     "doctor",
     "cache",
 ]

@@ -22,6 +22,12 @@ MODELS = {
     "digits": {},
     "rigl": {},
 }
+# Products by blocks, of dense weights and of sparse ones that have half of their numbers.
+BLOCKED = {
+    "digits_dense": ({}, ("gemm", "gemm_transposed", "gemm_gradient")),
+    "digits": ({"density": 0.5}, ("spmm_blocked", "spmm_transposed_blocked", "sddmm_blocked")),
+    "cifar10": ({"width": 40, "density": 0.5}, ("spmm_blocked", "sddmm_blocked")),
+}
 
 # In a process of its own, in which the sanitizer is loaded first.
 SCRIPT = """
@@ -77,9 +83,23 @@ def sanitizer():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_sanitized(name, models):
-    target = resolve_target("native")
-    generated = driver.emit_c(models / f"{name}.nerva", MODELS[name])
-    entry = build(generated, target, extra_flags=SANITIZE)
+    run_sanitized(driver.emit_c(models / f"{name}.nerva", MODELS[name]))
+
+
+@pytest.mark.parametrize("name", BLOCKED)
+def test_products_by_blocks_sanitized(name, models):
+    overrides, kernels = BLOCKED[name]
+    model = driver.check(models / f"{name}.nerva", overrides).model
+    # on a machine that multiplies so fast that blocks are chosen wherever they can be
+    machine = resolve_target("native").usual.with_constants({"multiply": 0.001})
+    generated = driver.emit_model(model, backend="native", machine=machine)
+    for kernel in kernels:
+        assert f"static void {kernel}_" in generated.c_source
+    run_sanitized(generated)
+
+
+def run_sanitized(generated):
+    entry = build(generated, resolve_target("native"), extra_flags=SANITIZE)
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(entry)],
         env={

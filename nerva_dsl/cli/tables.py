@@ -71,18 +71,28 @@ def cost_table(layers: Sequence[LayerRow]) -> Table:
 
 
 def kernel_table(operations: Sequence[OperationRow]) -> Table:
-    """The kernel of each operation, in the order of the step."""
+    """The kernel of each operation, in the order of the step.
+
+    With the times that were measured there is no room on a terminal for the reasons.
+    """
     measured = any(operation.measured is not None for operation in operations)
-    columns = [("operation", "left"), ("kernel", "left"), ("predicted µs", "right")]
+    columns = [("operation", "left"), ("kernel", "left"), ("predicted\nµs", "right")]
     if measured:
-        columns += [("measured µs", "right"), ("of the roof", "right"), ("which is", "left")]
-    table = _table(*columns, ("why", "left"))
+        columns += [("measured\nµs", "right"), ("of the\nroof", "right"), ("which is", "left")]
+    else:
+        columns += [("why", "left")]
+    table = _table(*columns)
+    for column in table.columns:  # names of values, and reasons, are what folds
+        column.no_wrap = column.header not in ("operation", "why")
+        column.overflow = "fold"
     for operation in operations:
         cells = [operation.name, operation.kernel, f"{operation.predicted:.1f}"]
-        if operation.measured is not None:
+        if operation.measured is None:
+            cells.append(operation.why)
+        else:
             part = operation.bound / operation.measured if operation.measured else 0.0
             cells += [f"{operation.measured:.1f}", f"{part:.0%}", operation.limit]
-        table.add_row(*cells, operation.why)
+        table.add_row(*cells)
     table.add_section()
     total = [f"{sum(operation.predicted for operation in operations):.1f}"]
     if measured:

@@ -14,6 +14,7 @@ def tune_machine() -> None:
         ToolchainError: there is no C compiler, or it fails.
         OSError: the constants cannot be kept.
     """
+    from rich.console import Console
     from rich.progress import track
 
     from nerva_dsl.cli.tables import constant_table
@@ -22,16 +23,19 @@ def tune_machine() -> None:
     from nerva_dsl.runtime.tuned import save_constants
     from nerva_dsl.tuning import TRIALS, errors, fit, measure
 
-    console = output_console()
+    progress = Console(stderr=True)
     target = resolve_target("native")
     trials = [trial for trial in TRIALS if trial.backend != "mkl" or find_mkl() is not None]
     samples = [
         sample
-        for trial in track(trials, "measuring", console=console)
+        for trial in track(
+            trials, "measuring", console=progress, transient=True, disable=not progress.is_terminal
+        )
         for sample in measure(trial, target)
     ]
     machine = fit(samples, target.usual)
     path = save_constants(target.features, machine.constants())
+    console = output_console()
     console.print(constant_table(target.usual, machine))
     before, after = (
         median(abs(error) for error in errors(samples, known)) for known in (target.usual, machine)
