@@ -10,17 +10,19 @@ from pathlib import Path
 from nerva_dsl import model, syntax
 from nerva_dsl.check import warnings
 from nerva_dsl.check.bodies import ConstantEvaluator
+from nerva_dsl.check.checked import Checked
 from nerva_dsl.check.definitions import define
 from nerva_dsl.check.densities import Sparsity, check_sparsity
+from nerva_dsl.check.final import final_values
 from nerva_dsl.check.finish import check_batch, check_learning
 from nerva_dsl.check.graph import Graph, Owner
-from nerva_dsl.check.imports import Imported, Imports, bind
+from nerva_dsl.check.imports import Imports, bind
 from nerva_dsl.check.metrics import LABELLED, check_accuracy, check_metric, clashes
 from nerva_dsl.check.overrides import Overrides
 from nerva_dsl.check.prelude import new_scope
 from nerva_dsl.check.ranges import check_ranges
 from nerva_dsl.check.reading import Reader, read_source
-from nerva_dsl.check.regrowing import RegrowChoice, check_regrow, resolve_regrow
+from nerva_dsl.check.regrowing import RegrowChoice, check_changing, check_regrow, resolve_regrow
 from nerva_dsl.check.report import Report, suggest
 from nerva_dsl.check.resolve import Resolved, resolve
 from nerva_dsl.check.roles import LossRole
@@ -28,27 +30,12 @@ from nerva_dsl.check.rules import Rules
 from nerva_dsl.check.settings import Training, check_training
 from nerva_dsl.check.terms import UNKNOWN, Constant, Scalar, Symbol, Term, Unknown
 from nerva_dsl.check.values import ValueEvaluator
-from nerva_dsl.errors import Diagnostic, DiagnosticError, Note
-from nerva_dsl.record import Record, replace
+from nerva_dsl.errors import DiagnosticError, Note
+from nerva_dsl.model import CheckedModel
+from nerva_dsl.record import replace
 from nerva_dsl.source import Span
 
 MAX_CLASSES = 2**24
-
-
-class Checked(Record):
-    """A model without errors.
-
-    Attributes:
-        model: see there.
-        warnings: about it.
-        imports: every `import` in its file, and in those that it imports.
-        patterns: the files of its patterns, by the strings that name them.
-    """
-
-    model: model.CheckedModel
-    warnings: tuple[Diagnostic, ...]
-    imports: tuple[Imported, ...]
-    patterns: Mapping[str, Path]
 
 
 class Checker:
@@ -118,55 +105,59 @@ class Checker:
         rules = Rules(training.rule)
         roots = [output, loss, *(metric.value for metric in self.metrics.values())]
         resolved = resolve(self.report, self.graph, self.sparsity, rules, roots)
-        done = resolved.values
         if not self.report.errors:
             self._warn(training, resolved)
-        check_learning(self.report, done[loss])
-        check_batch(self.report, training, done.values())
+        check_learning(self.report, loss)
+        check_batch(self.report, training, resolved.values)
         if "accuracy" in self.metrics:
             check_accuracy(self.report, self.metrics["accuracy"], output, self.target)
-        check_ranges(self.report, training, resolved.layers, done.values(), rules.rules)
-        regrow = None
+        check_ranges(self.report, training, resolved, rules.rules)
         if self.regrow is not None:
-            regrow = resolve_regrow(self.report, self.regrow, resolved.layers)
+            check_changing(self.report, self.regrow, resolved.weights)
         if self.report.errors:
             raise DiagnosticError(self.report.errors)
-        checked = model.CheckedModel(
-            name=name.text,
-            source=self.file.source,
-            params=tuple(self.params.items()),  # type: ignore[arg-type]  # lists are refused
-            input=input_,
-            target=self.target,
-            values=tuple(done[value] for value in self.bindings.values() if value in done),
-            layers=resolved.layers,
-            parameters=resolved.parameters,
-            output=done[output],
-            loss=done[loss],
-            metrics=tuple(
-                replace(metric, value=done[metric.value]) for metric in self.metrics.values()
-            ),
-            rules=rules.rules,
-            schedule=training.schedule,
-            weight_decay=training.weight_decay,
-            clip_norm=training.clip_norm,
-            regrow=regrow,
-            batch=training.batch,
-            epochs=training.epochs,
-            seed=training.seed,
-            shuffle=training.shuffle,
-            precision=training.precision,
-            imports=self.imports.sources,
-        )
+
+        def complete() -> CheckedModel:
+            final = final_values(self.graph, resolved)
+            done = final.values
+            regrow = self.regrow
+            return CheckedModel(
+                name=name.text,
+                source=self.file.source,
+                params=tuple(self.params.items()),  # type: ignore[arg-type]  # lists are refused
+                input=input_,
+                target=self.target,
+                values=tuple(done[value] for value in self.bindings.values() if value in done),
+                layers=final.layers,
+                parameters=final.parameters,
+                output=done[output],
+                loss=done[loss],
+                metrics=tuple(
+                    replace(metric, value=done[metric.value]) for metric in self.metrics.values()
+                ),
+                rules=rules.rules,
+                schedule=training.schedule,
+                weight_decay=training.weight_decay,
+                clip_norm=training.clip_norm,
+                regrow=None if regrow is None else resolve_regrow(regrow, final.layers),
+                batch=training.batch,
+                epochs=training.epochs,
+                seed=training.seed,
+                shuffle=training.shuffle,
+                precision=training.precision,
+                imports=self.imports.sources,
+            )
+
         found = tuple(self.imports.found)
-        return Checked(checked, self.report.warnings, found, self.graph.patterns)
+        return Checked(complete, self.report.warnings, found, self.graph.patterns)
 
     def _warn(self, training: Training, resolved: Resolved) -> None:
         """Look for what is most probably not meant."""
-        report, done = self.report, resolved.values
-        warnings.warn_unused_values(report, self.bindings, self.scope.symbols, done)
+        report = self.report
+        warnings.warn_unused_values(report, self.bindings, self.scope.symbols, resolved.alive)
         warnings.warn_unused_definitions(report, self.file)
-        warnings.warn_unreached(report, resolved.layers)
-        warnings.warn_softmax_twice(report, done.values())
+        warnings.warn_unreached(report, resolved.weights, resolved.prefix)
+        warnings.warn_softmax_twice(report, resolved.values, self.graph.names)
         for block in (self.train, self.regrow_block):
             for line in block.lines if block is not None else ():
                 if isinstance(line, syntax.Binding):
