@@ -259,9 +259,7 @@ class Checker:
             return
         kinds = ("uint8", "float32") if node.kind == "input" else ("class", "float32")
         kind = node.type.name.text
-        size = ValueEvaluator(self.report, self.scope, self.graph, Owner("")).size(
-            node.type.size, f"the size of the {node.kind}"
-        )
+        size = self._evaluator("").size(node.type.size, f"the size of the {node.kind}")
         term: Term = UNKNOWN
         if kind not in kinds:
             self.report.error(
@@ -287,8 +285,7 @@ class Checker:
 
     def _binding(self, node: syntax.Binding) -> None:
         name = node.name.text
-        evaluator = ValueEvaluator(self.report, self.scope, self.graph, Owner(name))
-        value = evaluator.value(node.value)
+        value = self._evaluator(name).value(node.value)
         term: Term = UNKNOWN
         first = False
         if value is not None:
@@ -305,8 +302,7 @@ class Checker:
             self.sparsity = None if isinstance(sparsity, Unknown) else sparsity
             return
         if node.kind == "output":
-            evaluator = ValueEvaluator(self.report, self.scope, self.graph, Owner("output"))
-            value = evaluator.value(node.value)
+            value = self._evaluator("output").value(node.value)
         else:
             value = self._loss(self._losses("loss"), node)
         if value is not None:
@@ -316,9 +312,20 @@ class Checker:
         else:
             self.loss = value
 
+    def _evaluator(self, name: str, *, target: bool = False) -> ValueEvaluator:
+        """What evaluates the values that stand after `name =`."""
+        return ValueEvaluator(
+            self.report,
+            self.scope,
+            self.graph,
+            Owner(name),
+            target=target,
+            constants=self.constants,
+        )
+
     def _losses(self, name: str, metrics: Sequence[str] = ()) -> LossRole:
         """What evaluates losses that stand after `name =`."""
-        evaluator = ValueEvaluator(self.report, self.scope, self.graph, Owner(name), target=True)
+        evaluator = self._evaluator(name, target=True)
         compared = self.input.name if self.input is not None else None
         return LossRole(evaluator, compared, self.declared.get("target"), metrics)
 
