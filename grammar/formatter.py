@@ -180,7 +180,7 @@ def _attach(lexemes: Sequence[Lexeme], inside: Sequence[Lexeme]) -> Iterator[Lex
             waiting.append(Comment(_text(comment), trailing))
         may_end = lexeme.type in _MAY_END or (following is not None and following.type in CLOSING)
         if waiting and may_end:
-            yield CommentedLexeme.with_comments(lexeme, tuple(waiting))
+            yield CommentedLexeme(lexeme.type, lexeme.text, lexeme.span, tuple(waiting))
             waiting.clear()
         else:
             yield lexeme

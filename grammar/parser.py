@@ -164,35 +164,31 @@ def _automaton(start: str) -> Automaton:
 def lexemes(source: Source) -> list[Lexeme]:
     """The tokens of a source; there is a terminal for every character, so this cannot fail.
 
-    They are those of Lark's own lexer, which takes three times as long: it counts lines, and makes
+    They are those of Lark's own lexer, which takes five times as long: it counts lines, and makes
     a token that does not know its source.
     """
-    scanner, words, ignored = _scanner()
-    of = Lexeme.of
+    words = _words()
     return [
-        of(words.get(text, "NAME") if kind == "NAME" else kind, text, Span(source, *match.span()))
-        for match in scanner.finditer(source.text)
-        if (kind := str(match.lastgroup)) not in ignored and (text := match.group())
+        Lexeme(
+            words.get(text, kind) if kind == "NAME" else kind, text, Span(source, *match.span(kind))
+        )
+        for match in _scanner(skipping=True).finditer(source.text)
+        if (kind := match.lastgroup) and (text := match[kind])  # all but blanks at the end
     ]
 
 
 def comments(source: Source) -> list[Lexeme]:
     """The comments of a source, which `lexemes` leaves out."""
-    scanner, _, _ = _scanner()
-    return [
-        Lexeme.of("COMMENT", match.group(), Span(source, *match.span()))
-        for match in scanner.finditer(source.text)
-        if match.lastgroup == "COMMENT"
-    ]
+    return [lexeme for lexeme in whole(source) if lexeme.type == "COMMENT"]
 
 
 def whole(source: Source) -> Iterator[Lexeme]:
     """The tokens of a source with blanks and comments: all of its text."""
-    scanner, words, _ = _scanner()
-    for match in scanner.finditer(source.text):
+    words = _words()
+    for match in _scanner(skipping=False).finditer(source.text):
         kind, text = str(match.lastgroup), match.group()
         kind = words.get(text, kind) if kind == "NAME" else kind
-        yield Lexeme.of(kind, text, Span(source, *match.span()))
+        yield Lexeme(kind, text, Span(source, *match.span()))
 
 
 def terminals() -> dict[str, str]:
@@ -201,14 +197,26 @@ def terminals() -> dict[str, str]:
 
 
 @cache
-def _scanner() -> tuple[re.Pattern[str], dict[str, str], frozenset[str]]:
-    """One expression of all terminals, the words that are no names, and what is left out."""
-    known = tables()
-    words = {text: name for name, text in known.symbols.items() if text.isidentifier()}
-    groups = (
-        f"(?P<{name}>{known.terminals[name]})" for name in known.tried if name not in words.values()
-    )
-    return re.compile("|".join(groups)), words, frozenset(known.ignored)
+def _words() -> dict[str, str]:
+    """The words that are no names, with the terminal of each."""
+    return {text: name for name, text in tables().symbols.items() if text.isidentifier()}
+
+
+@cache
+def _scanner(*, skipping: bool) -> re.Pattern[str]:
+    """One expression of all terminals, with a group for each.
+
+    Args:
+        skipping: whether what stands between tokens is skipped, with the token after it, and has no
+            group. Nothing else begins as that does.
+    """
+    known, words = tables(), frozenset(_words().values())
+    skipped = known.ignored if skipping else ()
+    tried = [name for name in known.tried if name not in words and name not in skipped]
+    groups = "|".join(f"(?P<{name}>{known.terminals[name]})" for name in tried)
+    if not skipping:
+        return re.compile(groups)
+    return re.compile(f"(?:{'|'.join(known.terminals[name] for name in skipped)})*(?:{groups})?")
 
 
 def _nesting(tokens: tuple[Lexeme, ...]) -> int:

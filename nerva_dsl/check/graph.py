@@ -195,7 +195,7 @@ def operands(value: model.Value) -> tuple[model.Value, ...]:
     if field is None:
         return ()
     held = getattr(value, field)
-    return held if field in _MANY else (held,)  # type: ignore[no-any-return]
+    return held if field in _MANY else (held,)
 
 
 def operand_field(value: model.Value) -> str | None:
