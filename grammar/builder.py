@@ -151,7 +151,7 @@ class Builder:
         return syntax.Call(_span(children), _name(children[0]), _nodes(children))
 
     def argument(self, children: Children) -> syntax.Argument:
-        return syntax.Argument(_span(children), None, children[0])
+        return syntax.Argument(children[0].span, None, children[0])
 
     def named_argument(self, children: Children) -> syntax.Argument:
         return syntax.Argument(_span(children), _name(children[0]), children[2])

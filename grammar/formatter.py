@@ -20,7 +20,8 @@ from nerva_dsl.errors import DiagnosticError
 from nerva_dsl.grammar.automaton import Automaton
 from nerva_dsl.grammar.documents import INDENTATION, Comment, Printed, lay_out
 from nerva_dsl.grammar.layout import CLOSING, CONTINUES, OPENING, Block, Lexeme, Piece, split
-from nerva_dsl.grammar.parser import comments, lexemes, parse_all
+from nerva_dsl.grammar.lexer import comments, lexemes
+from nerva_dsl.grammar.parser import parse_all
 from nerva_dsl.grammar.printing import CommentedLexeme, Printer, Statement
 from nerva_dsl.grammar.tables import tables
 from nerva_dsl.record import Record

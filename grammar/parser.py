@@ -5,7 +5,6 @@ text → tokens → layout.split → each piece through the LALR tables → buil
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Set
 from functools import cache
 from itertools import takewhile
@@ -17,6 +16,7 @@ from nerva_dsl.grammar import expected, habits
 from nerva_dsl.grammar.automaton import Automaton, UnexpectedError
 from nerva_dsl.grammar.builder import Builder, Header, word
 from nerva_dsl.grammar.layout import MAX_NESTING, Block, Lexeme, Piece, split
+from nerva_dsl.grammar.lexer import lexemes
 from nerva_dsl.grammar.tables import tables
 from nerva_dsl.source import Source, Span
 
@@ -161,64 +161,6 @@ def _automaton(start: str) -> Automaton:
     return Automaton(tables(), start, Builder())
 
 
-def lexemes(source: Source) -> list[Lexeme]:
-    """The tokens of a source; there is a terminal for every character, so this cannot fail.
-
-    They are those of Lark's own lexer, which takes five times as long: it counts lines, and makes
-    a token that does not know its source.
-    """
-    words = _words()
-    return [
-        Lexeme(
-            words.get(text, kind) if kind == "NAME" else kind, text, Span(source, *match.span(kind))
-        )
-        for match in _scanner(skipping=True).finditer(source.text)
-        if (kind := match.lastgroup) and (text := match[kind])  # all but blanks at the end
-    ]
-
-
-def comments(source: Source) -> list[Lexeme]:
-    """The comments of a source, which `lexemes` leaves out."""
-    return [lexeme for lexeme in whole(source) if lexeme.type == "COMMENT"]
-
-
-def whole(source: Source) -> Iterator[Lexeme]:
-    """The tokens of a source with blanks and comments: all of its text."""
-    words = _words()
-    for match in _scanner(skipping=False).finditer(source.text):
-        kind, text = str(match.lastgroup), match.group()
-        kind = words.get(text, kind) if kind == "NAME" else kind
-        yield Lexeme(kind, text, Span(source, *match.span()))
-
-
-def terminals() -> dict[str, str]:
-    """The regular expression of every terminal of the grammar."""
-    return tables().terminals
-
-
-@cache
-def _words() -> dict[str, str]:
-    """The words that are no names, with the terminal of each."""
-    return {text: name for name, text in tables().symbols.items() if text.isidentifier()}
-
-
-@cache
-def _scanner(*, skipping: bool) -> re.Pattern[str]:
-    """One expression of all terminals, with a group for each.
-
-    Args:
-        skipping: whether what stands between tokens is skipped, with the token after it, and has no
-            group. Nothing else begins as that does.
-    """
-    known, words = tables(), frozenset(_words().values())
-    skipped = known.ignored if skipping else ()
-    tried = [name for name in known.tried if name not in words and name not in skipped]
-    groups = "|".join(f"(?P<{name}>{known.terminals[name]})" for name in tried)
-    if not skipping:
-        return re.compile(groups)
-    return re.compile(f"(?:{'|'.join(known.terminals[name] for name in skipped)})*(?:{groups})?")
-
-
 def _nesting(tokens: tuple[Lexeme, ...]) -> int:
     deepest = depth = 0
     for token in tokens:
@@ -232,7 +174,7 @@ def _too_nested(node: object) -> Span | None:
 
     Sums and products may be of any length: their left operands do not count as nested.
     """
-    stack: list[tuple[syntax.Expression | syntax.Range | syntax.Argument, int]]
+    stack: list[tuple[syntax.Part, int]]
     stack = [(root, 0) for root in _expressions(node)]
     while stack:
         part, depth = stack.pop()

@@ -173,7 +173,7 @@ def warn_labels(
 def _subtracts(definition: BodyDefinition) -> bool:
     """Whether a loss has the difference of its inputs in it."""
     inputs = set(definition.inputs)
-    stack: list[syntax.Expression | syntax.Range | syntax.Argument] = [definition.body]
+    stack: list[syntax.Part] = [definition.body]
     while stack:
         node = stack.pop()
         match node:
@@ -201,7 +201,7 @@ def warn_late_milestones(
         node: an expression that may use schedules.
         training: has the number of epochs, which count from 0.
     """
-    stack: list[syntax.Expression | syntax.Range | syntax.Argument] = [node]
+    stack: list[syntax.Part] = [node]
     while stack:
         part = stack.pop()
         stack.extend(syntax.children(part))
@@ -226,7 +226,7 @@ def _milestones(
 ) -> Iterator[tuple[float, Span]]:
     """The numbers with which a use of a schedule compares the epoch, and their places."""
     (epoch,), compared = definition.inputs, set[str]()
-    stack: list[syntax.Expression | syntax.Range | syntax.Argument] = [definition.body]
+    stack: list[syntax.Part] = [definition.body]
     while stack:
         part = stack.pop()
         stack.extend(syntax.children(part))
