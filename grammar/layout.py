@@ -156,12 +156,15 @@ class _Reader:
         misplaced: Lexeme | None = None
         everything = self._tokens
         while self._at < len(everything):
-            token = everything[self._at]
-            kind = token.type
-            if kind not in _NOTABLE:
-                self._at += 1
-                tokens.append(token)
+            begin = at = self._at
+            while at < len(everything) and everything[at].type not in _NOTABLE:
+                at += 1
+            if at > begin:
+                tokens += everything[begin:at]
+                self._at = at
                 continue
+            token = everything[at]
+            kind = token.type
             if kind == "NEWLINE":
                 while self._kind() == "NEWLINE":
                     self._at += 1

@@ -108,7 +108,7 @@ class Checker:
         if not self.report.errors:
             self._warn(training, resolved)
         check_learning(self.report, loss)
-        check_batch(self.report, training, resolved.values)
+        check_batch(self.report, training, resolved.of(model.BatchNorm))
         if "accuracy" in self.metrics:
             check_accuracy(self.report, self.metrics["accuracy"], output, self.target)
         check_ranges(self.report, training, resolved, rules.rules)
@@ -157,7 +157,8 @@ class Checker:
         warnings.warn_unused_values(report, self.bindings, self.scope.symbols, resolved.alive)
         warnings.warn_unused_definitions(report, self.file)
         warnings.warn_unreached(report, resolved.weights, resolved.prefix)
-        warnings.warn_softmax_twice(report, resolved.values, self.graph.names)
+        for softmaxes in (resolved.of(model.Softmax), resolved.of(model.LogSoftmax)):
+            warnings.warn_softmax_twice(report, softmaxes, self.graph.names)
         for block in (self.train, self.regrow_block):
             for line in block.lines if block is not None else ():
                 if isinstance(line, syntax.Binding):

@@ -52,21 +52,19 @@ def check_ranges(
         for linear, weights in resolved.weights.items():
             if weights.initialiser in beyond:
                 require(_initial_weights(weights.initialiser), False, linear.span)
-    for value in resolved.values:
-        match value:
-            case model.Normalize():
-                for mean in dict.fromkeys(value.mean):
-                    require(f"the mean {show(mean)}", abs(mean) <= largest, value.span)
-                for std in dict.fromkeys(value.std):
-                    require(f"the std {show(std)}", smallest <= std <= largest, value.span)
-            case model.BatchNorm(epsilon=epsilon):
-                text = f"the epsilon {show(epsilon)}"
-                require(text, smallest <= epsilon <= largest, value.span)
-            case model.Learned(initial=initial):
-                if not abs(initial) <= largest:
-                    (name,) = resolved.parameters(value)
-                    text = f"the initial value {show(initial)} of `{name}`"
-                    require(text, False, value.span)
+    for value in resolved.of(model.Normalize):
+        for mean in dict.fromkeys(value.mean):
+            require(f"the mean {show(mean)}", abs(mean) <= largest, value.span)
+        for std in dict.fromkeys(value.std):
+            require(f"the std {show(std)}", smallest <= std <= largest, value.span)
+    for standardized in resolved.of(model.BatchNorm):
+        text = f"the epsilon {show(standardized.epsilon)}"
+        require(text, smallest <= standardized.epsilon <= largest, standardized.span)
+    for learned in resolved.of(model.Learned):
+        if not abs(learned.initial) <= largest:
+            (name,) = resolved.parameters(learned)
+            text = f"the initial value {show(learned.initial)} of `{name}`"
+            require(text, False, learned.span)
     for rule in rules:
         for name, initial in rule.states:
             text = f"the initial value {show(initial)} of `{name}`"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from functools import cached_property
+from typing import TypeVar
 
 from nerva_dsl import model
 from nerva_dsl.check import densities
@@ -16,6 +17,8 @@ from nerva_dsl.check.report import Report
 from nerva_dsl.check.rules import Rules
 from nerva_dsl.errors import Note
 from nerva_dsl.record import Record
+
+V = TypeVar("V", bound=model.Value)
 
 
 class Weights(Record):
@@ -60,17 +63,23 @@ class Resolved:
         values: list[model.Value],
         alive: set[model.Value],
         weights: dict[model.Linear, Weights],
+        kinds: Mapping[type[model.Value], list[model.Value]],
     ) -> None:
         self._holders = graph.holders
         self.values = values
         self.alive = alive
         self.weights = weights
+        self._kinds = kinds
 
     @cached_property
     def _prefixes(self) -> dict[Holder, str]:
         """Made when it is asked for: few messages name a parameter."""
         held = (self._holders.get(value) for value in self.values)
         return prefixes(list(dict.fromkeys(holder for holder in held if holder is not None)))
+
+    def of(self, kind: type[V]) -> list[V]:
+        """The values of a kind."""
+        return _of(self._kinds, kind)
 
     def prefix(self, value: model.Value) -> str:
         """What the names of a value's parameters begin with; of a `linear`, its layer's name."""
@@ -105,7 +114,8 @@ def resolve(
     """
     alive = reachable(roots)
     values = [value for value in graph.values if value in alive]
-    linears = [value for value in values if isinstance(value, model.Linear)]
+    kinds = _by_kind(values)
+    linears = _of(kinds, model.Linear)
     requests = graph.requests
     shapes = [
         (value.x.width, value.width)
@@ -137,7 +147,19 @@ def resolve(
         weights[value] = decided
         if not decided.nnz and pattern is None:
             _report_empty(report, graph, value, sparsity, shapes)
-    return Resolved(graph, values, alive, weights)
+    return Resolved(graph, values, alive, weights, kinds)
+
+
+def _by_kind(values: Iterable[model.Value]) -> dict[type[model.Value], list[model.Value]]:
+    """Values by what they are, so that checks of few kinds need not look at all values."""
+    kinds: dict[type[model.Value], list[model.Value]] = {}
+    for value in values:
+        kinds.setdefault(type(value), []).append(value)
+    return kinds
+
+
+def _of(kinds: Mapping[type[model.Value], list[model.Value]], kind: type[V]) -> list[V]:
+    return kinds.get(kind, [])  # type: ignore[return-value]  # all are of that kind
 
 
 def _shared(

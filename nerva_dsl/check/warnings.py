@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from nerva_dsl import model, syntax
@@ -114,18 +114,18 @@ def _expected_without_weight(weights: Weights) -> float:
 
 
 def warn_softmax_twice(
-    report: Report, values: Iterable[model.Value], names: Mapping[model.Value, str]
+    report: Report,
+    values: Sequence[model.Softmax] | Sequence[model.LogSoftmax],
+    names: Mapping[model.Value, str],
 ) -> None:
     """Warn of a softmax of a softmax, such as that of a loss that has one itself.
 
     Args:
         report: gets the warnings.
-        values: of the model.
+        values: of one of the two kinds.
         names: those that values are bound to.
     """
     for value in values:
-        if not isinstance(value, model.Softmax | model.LogSoftmax):
-            continue
         inner = value.x
         if isinstance(inner, model.Softmax):
             name = inner.x.name or names.get(inner.x)
