@@ -147,7 +147,7 @@ class ValueEvaluator(BodyEvaluator):
     def operand(self, node: syntax.Expression) -> Term:
         """An argument of a function: a value of its own, or a constant."""
         term = self.evaluate(node)
-        if not isinstance(term, Scalar) or term.truth or self.graph.existing(term) is not None:
+        if not isinstance(term, Scalar) or self.graph.existing(term) is not None or term.truth:
             return term
         value = self._made(node.span, term)
         return UNKNOWN if value is None else self.graph.scalar(value)
