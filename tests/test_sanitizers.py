@@ -1,14 +1,17 @@
-"""Generated C under the address and undefined-behaviour sanitizers."""
+"""Generated C under the address, undefined-behaviour and thread sanitizers."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from nerva_dsl import driver
+from nerva_dsl.ir.operations import Group
 from nerva_dsl.runtime.build import build
 from nerva_dsl.runtime.target import resolve_target
 
@@ -24,9 +27,9 @@ MODELS = {
 }
 # Products by blocks, of dense weights and of sparse ones that have half of their numbers.
 BLOCKED = {
-    "digits_dense": ({}, ("gemm", "gemm_transposed", "gemm_gradient")),
-    "digits": ({"density": 0.5}, ("spmm_blocked", "spmm_transposed_blocked", "sddmm_blocked")),
-    "cifar10": ({"width": 40, "density": 0.5}, ("spmm_blocked", "sddmm_blocked")),
+    "digits_dense": ({}, {"gemm", "gemm_transposed", "gemm_gradient"}),
+    "digits": ({"density": 0.5}, {"spmm_blocked", "spmm_transposed_blocked", "sddmm_blocked"}),
+    "cifar10": ({"width": 40, "density": 0.5}, {"spmm_blocked", "sddmm_blocked"}),
 }
 
 # In a process of its own, in which the sanitizer is loaded first.
@@ -37,6 +40,7 @@ from nerva_dsl.runtime.loading import load_module
 
 module = load_module(sys.argv[1])
 spec, random = module.SPEC, np.random.default_rng(0)
+teams = [int(threads) for threads in sys.argv[2].split(",")]
 batch, width, target = spec["batch"], spec["input"]["features"], spec["target"]
 
 
@@ -52,7 +56,7 @@ def data(n):
 for count in (1, batch, batch + 1, 2 * batch - 1):
     X, t = data(count)
     few = (X[:batch], None if t is None else t[:batch])
-    net = module.Model(threads=1 + count % 2)
+    net = module.Model(threads=teams[count % len(teams)])
     net.train_epoch(X, t, lr=1e-4)
     net.train_step(*few, lr=1e-4)
     net.evaluate(X, t), net.predict(X), net.gradients(*few)
@@ -73,42 +77,107 @@ print("clean")
 """
 
 
-def sanitizer():
-    """The address sanitizer's library, which a Python that was built without it needs first."""
+RACY = {
+    "digits_dense": ({}, {}),
+    "digits": ({"density": 0.5}, {"multiply": 0.001}),
+    "cifar10": ({"width": 40}, {}),
+}
+"""Models whose threads are watched: values of their parameters, and constants of the machine."""
+
+
+def library(name):
+    """A sanitizer's library, which a Python that was built without it needs first."""
     done = subprocess.run(
-        ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+        ["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True
     )
     return done.stdout.strip()
 
 
+def run(generated, flags, teams, command=(), **environment):
+    """Build with more flags, and run the script on teams of such sizes."""
+    entry = build(generated, resolve_target("native"), extra_flags=flags)
+    return subprocess.run(
+        [*command, sys.executable, "-c", SCRIPT, str(entry), teams],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def assert_sanitized(generated):
+    done = run(
+        generated,
+        SANITIZE,
+        "2,1",
+        LD_PRELOAD=library("libasan.so"),
+        ASAN_OPTIONS="detect_leaks=0",  # Python itself keeps memory to the end
+    )
+    assert (done.returncode, done.stdout) == (0, "clean\n"), done.stderr
+
+
+def native(file, overrides, **constants):
+    """Generated C without MKL for a machine with such constants, and the kernels of its step."""
+    machine = resolve_target("native").usual.with_constants(constants)
+    model = driver.check(file, overrides).model
+    step = driver.optimize(model, backend="native", machine=machine).graph("step")
+    kernels = {group.kernel for group in step.operations if isinstance(group, Group)}
+    return driver.emit_model(model, backend="native", machine=machine), kernels
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_sanitized(name, models):
-    run_sanitized(driver.emit_c(models / f"{name}.nerva", MODELS[name]))
+    assert_sanitized(driver.emit_c(models / f"{name}.nerva", MODELS[name]))
 
 
 @pytest.mark.parametrize("name", BLOCKED)
 def test_products_by_blocks_sanitized(name, models):
     overrides, kernels = BLOCKED[name]
-    model = driver.check(models / f"{name}.nerva", overrides).model
     # on a machine that multiplies so fast that blocks are chosen wherever they can be
-    machine = resolve_target("native").usual.with_constants({"multiply": 0.001})
-    generated = driver.emit_model(model, backend="native", machine=machine)
-    for kernel in kernels:
-        assert f"static void {kernel}_" in generated.c_source
-    run_sanitized(generated)
+    generated, chosen = native(models / f"{name}.nerva", overrides, multiply=0.001)
+    assert kernels <= chosen
+    assert_sanitized(generated)
 
 
-def run_sanitized(generated):
-    entry = build(generated, resolve_target("native"), extra_flags=SANITIZE)
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(entry)],
-        env={
-            **os.environ,
-            "LD_PRELOAD": sanitizer(),
-            "ASAN_OPTIONS": "detect_leaks=0",  # Python itself keeps memory to the end
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, "clean\n"), done.stderr
+@pytest.fixture
+def watched(tmp_path):
+    """Run generated C on three threads under the thread sanitizer.
+
+    The library of OpenMP is not compiled for it, so that its threads would seem not to wait for
+    each other; another team is in its place. Addresses are not random: gcc's sanitizer has no room
+    for them on new kernels.
+    """
+    team = tmp_path / "libteam.so"
+    source = Path(__file__).with_name("thread_team.c")
+    flags = ["-O1", "-g", "-fPIC", "-shared", "-fsanitize=thread", "-Wall", "-Werror"]
+    subprocess.run(["gcc", *flags, str(source), "-o", str(team)], check=True)
+
+    def watch(generated):
+        return run(
+            generated,
+            ("-fsanitize=thread",),
+            "3",
+            ("setarch", "-R"),
+            LD_PRELOAD=f"{library('libtsan.so')} {team}",
+            OPENBLAS_NUM_THREADS="1",
+        )
+
+    return watch
+
+
+@pytest.mark.parametrize("name", RACY)
+def test_threads(name, models, watched):
+    overrides, constants = RACY[name]
+    generated, _ = native(models / f"{name}.nerva", overrides, **constants)
+    done = watched(generated)
+    assert (done.returncode, done.stdout) == (0, "clean\n"), done.stderr[:9000]
+
+
+def test_threads_that_do_not_wait_would_be_noticed(models, watched):
+    generated, _ = native(models / "digits.nerva", {})
+    meet = "static void meet(Run *run)\n{\n"
+    assert meet in generated.c_source
+    broken = generated.c_source.replace(meet, f"{meet}    return;\n")
+    done = watched(replace(generated, c_source=broken))
+    assert "WARNING: ThreadSanitizer: data race" in done.stderr
+    assert done.returncode == 66  # the sanitizer's
