@@ -26,21 +26,22 @@ class Header(Record):
 
 def word(lexeme: Lexeme) -> Any:
     """The text of a keyword, as the kind of a node."""
-    return str(lexeme)
+    return lexeme.text
 
 
 def _name(lexeme: Lexeme) -> syntax.Name:
-    return syntax.Name(lexeme.span, str(lexeme))
+    return syntax.Name(lexeme.span, lexeme.text)
 
 
 def _span(children: Children) -> Span:
     first: Span = children[0].span
-    return Span(first.source, first.start, children[-1].span.end)
+    last: Span = children[-1].span
+    return Span(first.source, first.start, last.end)
 
 
 def _nodes(children: Children) -> tuple[Any, ...]:
     """Without the punctuation."""
-    return tuple(child for child in children if not isinstance(child, Lexeme))
+    return tuple([child for child in children if not isinstance(child, Lexeme)])
 
 
 class Builder:
@@ -123,22 +124,22 @@ class Builder:
 
     def binary(self, children: Children) -> syntax.Binary:
         left, operator, right = children
-        return syntax.Binary(_span(children), str(operator), left, right)
+        return syntax.Binary(_span(children), operator.text, left, right)
 
     def unary(self, children: Children) -> syntax.Unary:
-        return syntax.Unary(_span(children), str(children[0]), children[1])
+        return syntax.Unary(_span(children), children[0].text, children[1])
 
     def name(self, children: Children) -> syntax.Name:
         return _name(children[0])
 
     def number(self, children: Children) -> syntax.NumberLiteral:
-        return syntax.NumberLiteral(children[0].span, str(children[0]))
+        return syntax.NumberLiteral(children[0].span, children[0].text)
 
     def text(self, children: Children) -> syntax.TextLiteral:
-        return syntax.TextLiteral(children[0].span, str(children[0])[1:-1])
+        return syntax.TextLiteral(children[0].span, children[0].text[1:-1])
 
     def truth(self, children: Children) -> syntax.Truth:
-        return syntax.Truth(children[0].span, children[0] == "true")
+        return syntax.Truth(children[0].span, children[0].text == "true")
 
     def parentheses(self, children: Children) -> syntax.Expression:
         return cast(syntax.Expression, replace(children[1], span=_span(children)))
@@ -150,7 +151,7 @@ class Builder:
         return syntax.Call(_span(children), _name(children[0]), _nodes(children))
 
     def argument(self, children: Children) -> syntax.Argument:
-        return syntax.Argument(_span(children), None, children[0])
+        return syntax.Argument(children[0].span, None, children[0])
 
     def named_argument(self, children: Children) -> syntax.Argument:
         return syntax.Argument(_span(children), _name(children[0]), children[2])

@@ -20,7 +20,8 @@ from nerva_dsl.errors import DiagnosticError
 from nerva_dsl.grammar.automaton import Automaton
 from nerva_dsl.grammar.documents import INDENTATION, Comment, Printed, lay_out
 from nerva_dsl.grammar.layout import CLOSING, CONTINUES, OPENING, Block, Lexeme, Piece, split
-from nerva_dsl.grammar.parser import comments, lexemes, parse_all
+from nerva_dsl.grammar.lexer import comments, lexemes
+from nerva_dsl.grammar.parser import parse_all
 from nerva_dsl.grammar.printing import CommentedLexeme, Printer, Statement
 from nerva_dsl.grammar.tables import tables
 from nerva_dsl.record import Record
@@ -180,7 +181,7 @@ def _attach(lexemes: Sequence[Lexeme], inside: Sequence[Lexeme]) -> Iterator[Lex
             waiting.append(Comment(_text(comment), trailing))
         may_end = lexeme.type in _MAY_END or (following is not None and following.type in CLOSING)
         if waiting and may_end:
-            yield CommentedLexeme.with_comments(lexeme, tuple(waiting))
+            yield CommentedLexeme(lexeme.type, lexeme.text, lexeme.span, tuple(waiting))
             waiting.clear()
         else:
             yield lexeme

@@ -55,7 +55,7 @@ def foreign(piece: Piece, token: Lexeme) -> Diagnostic | None:
             "N0101",
             "`%` needs a number on its right: it is the remainder of a division",
             number.span.to(percent.span),
-            help=f"for {number} % write {float(number) / 100:.12g}",
+            help=f"for {number} % write {float(number.text) / 100:.12g}",
         )
     return None
 

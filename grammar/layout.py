@@ -42,19 +42,16 @@ _FILE_ONLY = kinds(
 _STARTS = _FILE_ONLY | {"LOSS", "STATE", "RETURN"}
 
 
-class Lexeme(str):
-    """A token: its text, with the terminal that it is and its place."""
+class Lexeme(Record):
+    """A token: the terminal that it is, its text and its place."""
 
-    __slots__ = ("span", "type")
     type: str
+    text: str
     span: Span
 
-    @classmethod
-    def of(cls, kind: str, text: str, span: Span) -> Lexeme:
-        """A token of a terminal, with its place."""
-        lexeme = str.__new__(cls, text)
-        lexeme.type, lexeme.span = kind, span
-        return lexeme
+    def __str__(self) -> str:
+        """The text."""
+        return self.text
 
 
 class Piece(Record):
@@ -159,12 +156,15 @@ class _Reader:
         misplaced: Lexeme | None = None
         everything = self._tokens
         while self._at < len(everything):
-            token = everything[self._at]
-            kind = token.type
-            if kind not in _NOTABLE:
-                self._at += 1
-                tokens.append(token)
+            begin = at = self._at
+            while at < len(everything) and everything[at].type not in _NOTABLE:
+                at += 1
+            if at > begin:
+                tokens += everything[begin:at]
+                self._at = at
                 continue
+            token = everything[at]
+            kind = token.type
             if kind == "NEWLINE":
                 while self._kind() == "NEWLINE":
                     self._at += 1

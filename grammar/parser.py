@@ -5,7 +5,6 @@ text → tokens → layout.split → each piece through the LALR tables → buil
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Set
 from functools import cache
 from itertools import takewhile
@@ -17,6 +16,7 @@ from nerva_dsl.grammar import expected, habits
 from nerva_dsl.grammar.automaton import Automaton, UnexpectedError
 from nerva_dsl.grammar.builder import Builder, Header, word
 from nerva_dsl.grammar.layout import MAX_NESTING, Block, Lexeme, Piece, split
+from nerva_dsl.grammar.lexer import lexemes
 from nerva_dsl.grammar.tables import tables
 from nerva_dsl.source import Source, Span
 
@@ -161,56 +161,6 @@ def _automaton(start: str) -> Automaton:
     return Automaton(tables(), start, Builder())
 
 
-def lexemes(source: Source) -> list[Lexeme]:
-    """The tokens of a source; there is a terminal for every character, so this cannot fail.
-
-    They are those of Lark's own lexer, which takes three times as long: it counts lines, and makes
-    a token that does not know its source.
-    """
-    scanner, words, ignored = _scanner()
-    of = Lexeme.of
-    return [
-        of(words.get(text, "NAME") if kind == "NAME" else kind, text, Span(source, *match.span()))
-        for match in scanner.finditer(source.text)
-        if (kind := str(match.lastgroup)) not in ignored and (text := match.group())
-    ]
-
-
-def comments(source: Source) -> list[Lexeme]:
-    """The comments of a source, which `lexemes` leaves out."""
-    scanner, _, _ = _scanner()
-    return [
-        Lexeme.of("COMMENT", match.group(), Span(source, *match.span()))
-        for match in scanner.finditer(source.text)
-        if match.lastgroup == "COMMENT"
-    ]
-
-
-def whole(source: Source) -> Iterator[Lexeme]:
-    """The tokens of a source with blanks and comments: all of its text."""
-    scanner, words, _ = _scanner()
-    for match in scanner.finditer(source.text):
-        kind, text = str(match.lastgroup), match.group()
-        kind = words.get(text, kind) if kind == "NAME" else kind
-        yield Lexeme.of(kind, text, Span(source, *match.span()))
-
-
-def terminals() -> dict[str, str]:
-    """The regular expression of every terminal of the grammar."""
-    return tables().terminals
-
-
-@cache
-def _scanner() -> tuple[re.Pattern[str], dict[str, str], frozenset[str]]:
-    """One expression of all terminals, the words that are no names, and what is left out."""
-    known = tables()
-    words = {text: name for name, text in known.symbols.items() if text.isidentifier()}
-    groups = (
-        f"(?P<{name}>{known.terminals[name]})" for name in known.tried if name not in words.values()
-    )
-    return re.compile("|".join(groups)), words, frozenset(known.ignored)
-
-
 def _nesting(tokens: tuple[Lexeme, ...]) -> int:
     deepest = depth = 0
     for token in tokens:
@@ -224,7 +174,7 @@ def _too_nested(node: object) -> Span | None:
 
     Sums and products may be of any length: their left operands do not count as nested.
     """
-    stack: list[tuple[syntax.Expression | syntax.Range | syntax.Argument, int]]
+    stack: list[tuple[syntax.Part, int]]
     stack = [(root, 0) for root in _expressions(node)]
     while stack:
         part, depth = stack.pop()

@@ -27,16 +27,7 @@ _LEVELS = {
 class CommentedLexeme(Lexeme):
     """A token behind which a line may end, with the comments that stand there."""
 
-    __slots__ = ("comments",)
     comments: tuple[Comment, ...]
-
-    @classmethod
-    def with_comments(cls, lexeme: Lexeme, comments: tuple[Comment, ...]) -> CommentedLexeme:
-        """A token that has comments behind it."""
-        commented = cls.of(lexeme.type, str(lexeme), lexeme.span)
-        assert isinstance(commented, cls)
-        commented.comments = comments
-        return commented
 
 
 class Statement(Record):

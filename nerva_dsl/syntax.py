@@ -6,8 +6,8 @@ a call means is the checker's to say. Nodes are frozen and say nothing that the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 from nerva_dsl.record import Record
 from nerva_dsl.source import Source, Span
@@ -276,24 +276,21 @@ class File(Record):
     statements: tuple[Statement, ...]
 
 
-def children(node: Expression | Range | Argument) -> Iterator[Expression | Range | Argument]:
+Part = Expression | Range | Argument
+
+_PARTS: Mapping[type[Part], Callable[[Any], Sequence[Part]]] = {
+    ListLiteral: lambda node: node.items,
+    Unary: lambda node: (node.operand,),
+    Binary: lambda node: (node.left, node.right),
+    Conditional: lambda node: (node.condition, node.chosen, node.otherwise),
+    Call: lambda node: node.arguments,
+    Argument: lambda node: (node.value,),
+    Range: lambda node: (node.first, node.last),
+}
+"""What reads the parts of each node; those that are missing have none."""
+
+
+def children(node: Part) -> Sequence[Part]:
     """The parts of an expression, in the order in which they are written."""
-    match node:
-        case ListLiteral():
-            yield from node.items
-        case Unary():
-            yield node.operand
-        case Binary():
-            yield node.left
-            yield node.right
-        case Conditional():
-            yield node.condition
-            yield node.chosen
-            yield node.otherwise
-        case Call():
-            yield from node.arguments
-        case Argument():
-            yield node.value
-        case Range():
-            yield node.first
-            yield node.last
+    parts = _PARTS.get(type(node))
+    return () if parts is None else parts(node)

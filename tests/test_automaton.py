@@ -9,7 +9,8 @@ from lark import Token, UnexpectedToken
 from nerva_dsl.grammar.automaton import UnexpectedError
 from nerva_dsl.grammar.builder import Builder
 from nerva_dsl.grammar.layout import Block, split
-from nerva_dsl.grammar.parser import _automaton, lexemes
+from nerva_dsl.grammar.lexer import lexemes
+from nerva_dsl.grammar.parser import _automaton
 from nerva_dsl.grammar.tables import STARTS, grammar_text, lark_parser, tables
 from nerva_dsl.source import Source
 

@@ -457,11 +457,11 @@ def test_a_deep_network_has_its_layers():
 def test_the_front_ends_commands_are_timed(tmp_path):
     file = tmp_path / "short.nerva"
     file.write_text(files.deep_network(2))
-    spent = front_end.run(tmp_path, "check", str(file))
+    spent = front_end.run(tmp_path, "check", str(file), bytecode=tmp_path)
     assert spent.processor > 0
     assert spent.wall > 0
     with pytest.raises(RuntimeError, match=r"nervac check nowhere\.nerva: error"):
-        front_end.run(tmp_path, "check", "nowhere.nerva")
+        front_end.run(tmp_path, "check", "nowhere.nerva", bytecode=tmp_path)
 
 
 def test_layers_of_one_shape_share_their_kernels(tmp_path):

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from nerva_dsl.check import check_source
+from nerva_dsl.check import check_source, checker
 from nerva_dsl.source import Source
 
 
@@ -76,3 +76,15 @@ def test_a_file_of_10_000_lines():
     model = check_source(Source("long.nerva", text)).model
     assert len(model.layers) == 10_000
     assert model.parameters[-1] == "h9999.bias"
+
+
+def test_the_model_is_made_once_and_when_it_is_asked_for(monkeypatch):
+    made = []
+    final_values = checker.final_values
+    monkeypatch.setattr(
+        checker, "final_values", lambda *given: made.append(1) or final_values(*given)
+    )
+    checked = check_source(Source("short.nerva", text_of(chain, 5)))
+    assert not made
+    assert checked.model is checked.model
+    assert made == [1]

@@ -33,7 +33,8 @@ from nerva_dsl.grammar.automaton import Automaton
 from nerva_dsl.grammar.builder import Builder
 from nerva_dsl.grammar.formatter import format_source
 from nerva_dsl.grammar.layout import Block, split
-from nerva_dsl.grammar.parser import lexemes, parse
+from nerva_dsl.grammar.lexer import lexemes
+from nerva_dsl.grammar.parser import parse
 from nerva_dsl.grammar.tables import tables
 from nerva_dsl.machine import Machine
 from nerva_dsl.passes import pipeline

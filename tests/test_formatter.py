@@ -18,7 +18,8 @@ from nerva_dsl.driver import emit_model
 from nerva_dsl.errors import DiagnosticError
 from nerva_dsl.grammar.formatter import format_source
 from nerva_dsl.grammar.layout import CONTINUES, Block, split
-from nerva_dsl.grammar.parser import comments, lexemes, parse_all
+from nerva_dsl.grammar.lexer import comments, lexemes
+from nerva_dsl.grammar.parser import parse_all
 from nerva_dsl.source import Source
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ import pytest
 
 from nerva_dsl.check import check, check_source
 from nerva_dsl.errors import DiagnosticError
-from nerva_dsl.grammar.parser import lexemes
+from nerva_dsl.grammar.lexer import lexemes
 from nerva_dsl.grammar.tables import tables
 from nerva_dsl.source import Source
 

@@ -14,7 +14,7 @@ from nerva_dsl.editor.lexer import NervaLexer
 from nerva_dsl.editor.terminals import Role, role, words
 from nerva_dsl.editor.textmate import textmate_grammar
 from nerva_dsl.editor.words import KEYWORDS
-from nerva_dsl.grammar.parser import terminals, whole
+from nerva_dsl.grammar.lexer import terminals, whole
 from nerva_dsl.source import Source
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from nerva_dsl import syntax
 from nerva_dsl.check import check_source, read_source
 from nerva_dsl.errors import DiagnosticError
-from nerva_dsl.grammar.parser import lexemes, parse, parse_all, parse_expression
+from nerva_dsl.grammar.lexer import lexemes
+from nerva_dsl.grammar.parser import parse, parse_all, parse_expression
 from nerva_dsl.grammar.tables import grammar_text, lark_parser
 from nerva_dsl.source import Source
 

@@ -2,8 +2,10 @@
 
     python -m benchmarks.front_end [-o FILE.md] [--repeats N]
 
-Each command is run as a process of its own, start of Python included; tables give medians. A loop
-of plain Python, timed in turns with them, says how fast the machine was meanwhile.
+Each command is run as a process of its own, start of Python included; tables give medians. Modules
+are compiled to bytecode in the first run and not again, as in an installed package, whatever the
+environment says. A loop of plain Python, timed in turns with them, says how fast the machine was
+meanwhile.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +69,7 @@ def measured(scratch: Path, repeats: int, lines: int = LINES) -> str:
         lines: of each long file.
     """
     load = machines.load_average()
+    timed = partial(run, bytecode=scratch / "bytecode")
     files: dict[str, Path] = {}
     for kind in KINDS:
         files[kind] = scratch / f"{kind}.nerva"
@@ -78,18 +82,18 @@ def measured(scratch: Path, repeats: int, lines: int = LINES) -> str:
         "short": ("check", str(_REFERENCE)),
         **{kind: ("check", str(files[kind])) for kind in KINDS},
     }
-    run(scratch, *commands["short"])  # fills the cache with the tables of the grammar
-    run(scratch, "compile", str(_REFERENCE), "-o", str(scratch / "modules"))
+    timed(scratch, *commands["short"])  # fills the cache with the tables of the grammar
+    timed(scratch, "compile", str(_REFERENCE), "-o", str(scratch / "modules"))
     commands["cached"] = ("compile", str(_REFERENCE), "-o", str(scratch / "modules"))
     times: dict[str, list[Time]] = {name: [] for name in (*commands, *map(str, DEPTHS), "cold")}
     loops: list[float] = []
     for turn in range(repeats):
         loops.append(_loop())
         for name, command in commands.items():
-            times[name].append(run(scratch, *command))
+            times[name].append(timed(scratch, *command))
         for name, file in (*((str(d), files[str(d)]) for d in DEPTHS), ("cold", _REFERENCE)):
             empty = scratch / f"cold-{name}-{turn}"
-            times[name].append(run(empty, "compile", str(file), "-o", str(empty / "modules")))
+            times[name].append(timed(empty, "compile", str(file), "-o", str(empty / "modules")))
     medians = {name: _median(found) for name, found in times.items()}
     checks = {
         "`nervac --help`": "help",
@@ -119,17 +123,20 @@ def measured(scratch: Path, repeats: int, lines: int = LINES) -> str:
     )
 
 
-def run(cache: Path, *arguments: str) -> Time:
+def run(cache: Path, *arguments: str, bytecode: Path) -> Time:
     """The time that one command takes.
 
     Args:
         cache: the cache's directory.
         arguments: of `nervac`.
+        bytecode: a directory for that of the modules.
 
     Raises:
         RuntimeError: the command fails.
     """
     environment = {**os.environ, CACHE_VARIABLE: str(cache)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    environment["PYTHONPYCACHEPREFIX"] = str(bytecode)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begin = time.perf_counter()
     done = subprocess.run(

@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from nerva_dsl import syntax
-from nerva_dsl.check.checker import Checked, Checker
+from nerva_dsl.check.checked import Checked
+from nerva_dsl.check.checker import Checker
 from nerva_dsl.check.environment import Scope
 from nerva_dsl.check.imports import Imported
 from nerva_dsl.check.reading import Reader, read_source

@@ -30,6 +30,10 @@ def bind(
     Returns:
         The expression of each name that is given; None if an error was reported.
     """
+    if not required:
+        in_order = _in_order(call, inputs)
+        if in_order is not None:
+            return in_order
     names = [*inputs, *options]
     bound: dict[str, syntax.Expression] = {}
     called = call.name.text
@@ -93,6 +97,8 @@ def bind_definition(
     report: Report, call: syntax.Call, definition: Defined
 ) -> dict[str, syntax.Expression] | None:
     """Bind the arguments of a call to a definition's inputs and options."""
+    if not definition.options:
+        return bind(report, call, definition.inputs)
     return bind(
         report,
         call,
@@ -100,6 +106,20 @@ def bind_definition(
         [option.name for option in definition.options],
         [option.name for option in definition.options if option.default is None],
     )
+
+
+def _in_order(call: syntax.Call, inputs: Sequence[str]) -> dict[str, syntax.Expression] | None:
+    """What most calls give: all inputs and nothing else, by position. None for all other calls."""
+    arguments = call.arguments
+    if len(arguments) != len(inputs):
+        return None
+    bound: dict[str, syntax.Expression] = {}
+    for name, argument in zip(inputs, arguments, strict=True):
+        value = argument.value
+        if argument.name is not None or isinstance(value, syntax.Range):
+            return None
+        bound[name] = value
+    return bound
 
 
 def positional(report: Report, call: syntax.Call) -> list[syntax.Expression] | None:

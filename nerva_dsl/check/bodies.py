@@ -191,19 +191,10 @@ class BodyEvaluator(Evaluator):
         bound = bind_definition(self.report, node, function)
         if bound is None:
             return UNKNOWN
-        terms: dict[str, Term] = {}
-        for name in (*function.inputs, *(option.name for option in function.options)):
-            if name in bound:
-                if name in function.inputs:
-                    terms[name] = self.operand(bound[name])
-                else:
-                    terms[name] = self.option(bound[name], f"`{name}`")
-        for option in function.options:
-            if option.name not in terms and option.default is not None:
-                terms[option.name] = option.default
-        if any(option.learn for option in function.options):
-            terms |= self.learned(node, function, bound, terms)
-        if any(isinstance(term, Unknown) for term in terms.values()) or function.body is None:
+        terms = {name: self.operand(bound[name]) for name in function.inputs}
+        if function.options:
+            self._add_options(node, function, bound, terms)
+        if UNKNOWN in terms.values() or function.body is None:
             return UNKNOWN
         replacements: dict[str, Expr] = {}
         for name, term in terms.items():
@@ -219,6 +210,23 @@ class BodyEvaluator(Evaluator):
         if not self._by_input_alone(node, function, bound, replacements):
             return UNKNOWN
         return self.expand(node, function, function.body, replacements, width)
+
+    def _add_options(
+        self,
+        node: syntax.Call,
+        function: Function,
+        bound: Mapping[str, syntax.Expression],
+        terms: dict[str, Term],
+    ) -> None:
+        """Add the options of a call to its terms: what is given, then defaults, then learned."""
+        for option in function.options:
+            if option.name in bound:
+                terms[option.name] = self.option(bound[option.name], f"`{option.name}`")
+        for option in function.options:
+            if option.name not in terms and option.default is not None:
+                terms[option.name] = option.default
+        if any(option.learn for option in function.options):
+            terms |= self.learned(node, function, bound, terms)
 
     def expand(
         self,

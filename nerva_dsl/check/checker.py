@@ -10,17 +10,19 @@ from pathlib import Path
 from nerva_dsl import model, syntax
 from nerva_dsl.check import warnings
 from nerva_dsl.check.bodies import ConstantEvaluator
+from nerva_dsl.check.checked import Checked
 from nerva_dsl.check.definitions import define
 from nerva_dsl.check.densities import Sparsity, check_sparsity
+from nerva_dsl.check.final import final_values
 from nerva_dsl.check.finish import check_batch, check_learning
 from nerva_dsl.check.graph import Graph, Owner
-from nerva_dsl.check.imports import Imported, Imports, bind
+from nerva_dsl.check.imports import Imports, bind
 from nerva_dsl.check.metrics import LABELLED, check_accuracy, check_metric, clashes
 from nerva_dsl.check.overrides import Overrides
 from nerva_dsl.check.prelude import new_scope
 from nerva_dsl.check.ranges import check_ranges
 from nerva_dsl.check.reading import Reader, read_source
-from nerva_dsl.check.regrowing import RegrowChoice, check_regrow, resolve_regrow
+from nerva_dsl.check.regrowing import RegrowChoice, check_changing, check_regrow, resolve_regrow
 from nerva_dsl.check.report import Report, suggest
 from nerva_dsl.check.resolve import Resolved, resolve
 from nerva_dsl.check.roles import LossRole
@@ -28,27 +30,12 @@ from nerva_dsl.check.rules import Rules
 from nerva_dsl.check.settings import Training, check_training
 from nerva_dsl.check.terms import UNKNOWN, Constant, Scalar, Symbol, Term, Unknown
 from nerva_dsl.check.values import ValueEvaluator
-from nerva_dsl.errors import Diagnostic, DiagnosticError, Note
-from nerva_dsl.record import Record, replace
+from nerva_dsl.errors import DiagnosticError, Note
+from nerva_dsl.model import CheckedModel
+from nerva_dsl.record import replace
 from nerva_dsl.source import Span
 
 MAX_CLASSES = 2**24
-
-
-class Checked(Record):
-    """A model without errors.
-
-    Attributes:
-        model: see there.
-        warnings: about it.
-        imports: every `import` in its file, and in those that it imports.
-        patterns: the files of its patterns, by the strings that name them.
-    """
-
-    model: model.CheckedModel
-    warnings: tuple[Diagnostic, ...]
-    imports: tuple[Imported, ...]
-    patterns: Mapping[str, Path]
 
 
 class Checker:
@@ -118,55 +105,60 @@ class Checker:
         rules = Rules(training.rule)
         roots = [output, loss, *(metric.value for metric in self.metrics.values())]
         resolved = resolve(self.report, self.graph, self.sparsity, rules, roots)
-        done = resolved.values
         if not self.report.errors:
             self._warn(training, resolved)
-        check_learning(self.report, done[loss])
-        check_batch(self.report, training, done.values())
+        check_learning(self.report, loss)
+        check_batch(self.report, training, resolved.of(model.BatchNorm))
         if "accuracy" in self.metrics:
             check_accuracy(self.report, self.metrics["accuracy"], output, self.target)
-        check_ranges(self.report, training, resolved.layers, done.values(), rules.rules)
-        regrow = None
+        check_ranges(self.report, training, resolved, rules.rules)
         if self.regrow is not None:
-            regrow = resolve_regrow(self.report, self.regrow, resolved.layers)
+            check_changing(self.report, self.regrow, resolved.weights)
         if self.report.errors:
             raise DiagnosticError(self.report.errors)
-        checked = model.CheckedModel(
-            name=name.text,
-            source=self.file.source,
-            params=tuple(self.params.items()),  # type: ignore[arg-type]  # lists are refused
-            input=input_,
-            target=self.target,
-            values=tuple(done[value] for value in self.bindings.values() if value in done),
-            layers=resolved.layers,
-            parameters=resolved.parameters,
-            output=done[output],
-            loss=done[loss],
-            metrics=tuple(
-                replace(metric, value=done[metric.value]) for metric in self.metrics.values()
-            ),
-            rules=rules.rules,
-            schedule=training.schedule,
-            weight_decay=training.weight_decay,
-            clip_norm=training.clip_norm,
-            regrow=regrow,
-            batch=training.batch,
-            epochs=training.epochs,
-            seed=training.seed,
-            shuffle=training.shuffle,
-            precision=training.precision,
-            imports=self.imports.sources,
-        )
+
+        def complete() -> CheckedModel:
+            final = final_values(self.graph, resolved)
+            done = final.values
+            regrow = self.regrow
+            return CheckedModel(
+                name=name.text,
+                source=self.file.source,
+                params=tuple(self.params.items()),  # type: ignore[arg-type]  # lists are refused
+                input=input_,
+                target=self.target,
+                values=tuple(done[value] for value in self.bindings.values() if value in done),
+                layers=final.layers,
+                parameters=final.parameters,
+                output=done[output],
+                loss=done[loss],
+                metrics=tuple(
+                    replace(metric, value=done[metric.value]) for metric in self.metrics.values()
+                ),
+                rules=rules.rules,
+                schedule=training.schedule,
+                weight_decay=training.weight_decay,
+                clip_norm=training.clip_norm,
+                regrow=None if regrow is None else resolve_regrow(regrow, final.layers),
+                batch=training.batch,
+                epochs=training.epochs,
+                seed=training.seed,
+                shuffle=training.shuffle,
+                precision=training.precision,
+                imports=self.imports.sources,
+            )
+
         found = tuple(self.imports.found)
-        return Checked(checked, self.report.warnings, found, self.graph.patterns)
+        return Checked(complete, self.report.warnings, found, self.graph.patterns)
 
     def _warn(self, training: Training, resolved: Resolved) -> None:
         """Look for what is most probably not meant."""
-        report, done = self.report, resolved.values
-        warnings.warn_unused_values(report, self.bindings, self.scope.symbols, done)
+        report = self.report
+        warnings.warn_unused_values(report, self.bindings, self.scope.symbols, resolved.alive)
         warnings.warn_unused_definitions(report, self.file)
-        warnings.warn_unreached(report, resolved.layers)
-        warnings.warn_softmax_twice(report, done.values())
+        warnings.warn_unreached(report, resolved.weights, resolved.prefix)
+        for softmaxes in (resolved.of(model.Softmax), resolved.of(model.LogSoftmax)):
+            warnings.warn_softmax_twice(report, softmaxes, self.graph.names)
         for block in (self.train, self.regrow_block):
             for line in block.lines if block is not None else ():
                 if isinstance(line, syntax.Binding):
@@ -268,9 +260,7 @@ class Checker:
             return
         kinds = ("uint8", "float32") if node.kind == "input" else ("class", "float32")
         kind = node.type.name.text
-        size = ValueEvaluator(self.report, self.scope, self.graph, Owner("")).size(
-            node.type.size, f"the size of the {node.kind}"
-        )
+        size = self._evaluator("").size(node.type.size, f"the size of the {node.kind}")
         term: Term = UNKNOWN
         if kind not in kinds:
             self.report.error(
@@ -296,8 +286,7 @@ class Checker:
 
     def _binding(self, node: syntax.Binding) -> None:
         name = node.name.text
-        evaluator = ValueEvaluator(self.report, self.scope, self.graph, Owner(name))
-        value = evaluator.value(node.value)
+        value = self._evaluator(name).value(node.value)
         term: Term = UNKNOWN
         first = False
         if value is not None:
@@ -314,8 +303,7 @@ class Checker:
             self.sparsity = None if isinstance(sparsity, Unknown) else sparsity
             return
         if node.kind == "output":
-            evaluator = ValueEvaluator(self.report, self.scope, self.graph, Owner("output"))
-            value = evaluator.value(node.value)
+            value = self._evaluator("output").value(node.value)
         else:
             value = self._loss(self._losses("loss"), node)
         if value is not None:
@@ -325,9 +313,20 @@ class Checker:
         else:
             self.loss = value
 
+    def _evaluator(self, name: str, *, target: bool = False) -> ValueEvaluator:
+        """What evaluates the values that stand after `name =`."""
+        return ValueEvaluator(
+            self.report,
+            self.scope,
+            self.graph,
+            Owner(name),
+            target=target,
+            constants=self.constants,
+        )
+
     def _losses(self, name: str, metrics: Sequence[str] = ()) -> LossRole:
         """What evaluates losses that stand after `name =`."""
-        evaluator = ValueEvaluator(self.report, self.scope, self.graph, Owner(name), target=True)
+        evaluator = self._evaluator(name, target=True)
         compared = self.input.name if self.input is not None else None
         return LossRole(evaluator, compared, self.declared.get("target"), metrics)
 

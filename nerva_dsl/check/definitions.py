@@ -168,7 +168,7 @@ def _options(
 def _lists(body: syntax.Expression) -> set[str]:
     """The names that are compared as lists: the left or right side of `count`, but `epoch`."""
     found: set[str] = set()
-    stack: list[syntax.Expression | syntax.Range | syntax.Argument] = [body]
+    stack: list[syntax.Part] = [body]
     while stack:
         node = stack.pop()
         if isinstance(node, syntax.Call) and node.name.text == "count":

@@ -132,6 +132,9 @@ class Evaluator:
         self, span: Span, what: str, operands: Sequence[tuple[syntax.Expression, Term]]
     ) -> int | Unknown | None:
         """The width of operands which must be equal; a width of 1 goes with any other."""
+        if len(operands) == 1:
+            (_, only) = operands[0]
+            return only.width if isinstance(only, Scalar) else None
         scalars = [
             (node, term)
             for node, term in operands
@@ -149,6 +152,9 @@ class Evaluator:
     def scalar(self, node: syntax.Expression, term: Term, truth: bool = False) -> Expr | None:
         """A term as a scalar expression: a number, or a truth value where that is needed."""
         match term:
+            case Scalar():
+                if term.truth == truth:
+                    return term.expression
             case Unknown():
                 return None
             case bool():
@@ -157,9 +163,6 @@ class Evaluator:
             case int() | float():
                 if not truth:
                     return Number(float(term))
-            case Scalar():
-                if term.truth == truth:
-                    return term.expression
         if truth:
             message, help_ = "a truth value is needed", "compare: `x > 0`"
         else:

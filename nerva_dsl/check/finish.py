@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from nerva_dsl import model
 from nerva_dsl.check.graph import reaching, with_slope
@@ -25,9 +25,8 @@ def check_learning(report: Report, loss: model.Value) -> None:
     report.error("N0214", f"{message}, so there is nothing to learn", loss.span, help=help_)
 
 
-def check_batch(report: Report, training: Training, values: Iterable[model.Value]) -> None:
+def check_batch(report: Report, training: Training, norms: Sequence[model.BatchNorm]) -> None:
     """Report a batch normalisation over a batch of one sample, whose variance is always 0."""
-    norms = [value for value in values if isinstance(value, model.BatchNorm)]
     if training.batch > 1 or not norms:
         return
     report.error(

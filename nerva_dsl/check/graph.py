@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -178,28 +178,37 @@ def uses(owner: Owner | None) -> list[Note]:
     return notes
 
 
+_FIELDS: Mapping[type[model.Value], str] = {
+    model.Elementwise: "operands",
+    model.Concat: "parts",
+    **dict.fromkeys((model.Linear, model.Normalize, model.Reduce, model.Softmax), "x"),
+    **dict.fromkeys((model.LogSoftmax, model.BatchNorm, model.Dropout, model.Slice), "x"),
+}
+"""The field that holds what a value is computed from; the others are computed from nothing."""
+
+_MANY = ("operands", "parts")
+
+
 def operands(value: model.Value) -> tuple[model.Value, ...]:
     """The values that a value is computed from."""
-    match value:
-        case model.Elementwise():
-            return value.operands
-        case model.Concat():
-            return value.parts
-        case model.Linear() | model.Normalize() | model.Reduce() | model.Softmax():
-            return (value.x,)
-        case model.LogSoftmax() | model.BatchNorm() | model.Dropout() | model.Slice():
-            return (value.x,)
-    return ()
+    field = _FIELDS.get(type(value))
+    if field is None:
+        return ()
+    held = getattr(value, field)
+    return held if field in _MANY else (held,)
+
+
+def operand_field(value: model.Value) -> str | None:
+    """The field of a value that holds its operands, if it has one."""
+    return _FIELDS.get(type(value))
 
 
 def operand_fields(value: model.Value, new: tuple[model.Value, ...]) -> dict[str, Any]:
     """The fields of a value that hold operands, with these in the places of its own."""
-    match value:
-        case model.Elementwise():
-            return {"operands": new}
-        case model.Concat():
-            return {"parts": new}
-    return {"x": new[0]} if new else {}
+    field = _FIELDS.get(type(value))
+    if field is None:
+        return {}
+    return {field: new if field in _MANY else new[0]}
 
 
 def with_slope(value: model.Value) -> tuple[model.Value, ...]:

@@ -117,11 +117,9 @@ def _warn_unused(report: Report, lines: LayerLines) -> None:
             )
 
 
-def _parts(
-    node: syntax.Expression,
-) -> Iterator[syntax.Expression | syntax.Range | syntax.Argument]:
+def _parts(node: syntax.Expression) -> Iterator[syntax.Part]:
     """An expression and all of its parts."""
-    stack: list[syntax.Expression | syntax.Range | syntax.Argument] = [node]
+    stack: list[syntax.Part] = [node]
     while stack:
         part = stack.pop()
         yield part

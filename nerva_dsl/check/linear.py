@@ -14,6 +14,7 @@ from nerva_dsl.check.patterns import PatternError, read_pattern
 from nerva_dsl.check.rules import choose_rule
 from nerva_dsl.check.terms import UNKNOWN, Term, Unknown
 from nerva_dsl.errors import Note
+from nerva_dsl.record import Record
 
 if TYPE_CHECKING:
     from nerva_dsl.check.values import ValueEvaluator
@@ -24,53 +25,86 @@ OPTIONS = ("density", "bias", "weights", "drop_connect", "optimizer", "regrow", 
 
 def linear(evaluator: ValueEvaluator, node: syntax.Call) -> Term:
     """Check a `linear` and all of its options."""
-    report, constants = evaluator.report, evaluator.constants
-    bound = bind(report, node, ("x", "n"), OPTIONS)
+    bound = bind(evaluator.report, node, ("x", "n"), OPTIONS)
     if bound is None:
         return UNKNOWN
     x = evaluator.operand_value(bound["x"], lambda: _value_first(evaluator, bound))
     outputs = evaluator.size(bound["n"], "the number of outputs")
+    options = _PLAIN if len(bound) == 2 else _options(evaluator, bound, x, outputs)
+    if x is None or isinstance(outputs, Unknown):
+        return UNKNOWN
+    layer = model.Layer(
+        name="",
+        inputs=x.width,
+        outputs=outputs,
+        nnz=x.width * outputs,
+        bias=options.bias,
+        initialiser=_UNDECIDED,
+        span=node.span,
+        drop_connect=options.drop_connect,
+        pattern=options.pattern,
+        regrow=options.regrow,
+    )
+    where = bound["density"].span if "density" in bound else node.span
+    value = model.Linear(outputs, node.span, None, layer, x)
+    evaluator.graph.requests[value] = LayerRequest(
+        options.density, where, options.weights, options.rule
+    )
+    parts = ("weight", "bias") if options.bias else ("weight",)
+    return evaluator.graph.add(value, Holder("linear", evaluator.owner, parts))
+
+
+class _Options(Record):
+    """The options of a `linear`; what is wrong has been reported and has its default."""
+
+    density: float | None = None
+    bias: bool = True
+    weights: InitialiserChoice = InitialiserChoice("xavier")
+    drop_connect: float = 0.0
+    rule: model.Rule | None = None
+    regrow: bool = True
+    pattern: model.Pattern | None = None
+
+
+_PLAIN = _Options()
+_UNDECIDED = model.Initialiser("uniform", 0.0, 0.0)  # it depends on the number of non-zeros
+
+
+def _options(
+    evaluator: ValueEvaluator,
+    bound: dict[str, syntax.Expression],
+    x: model.Value | None,
+    outputs: int | Unknown,
+) -> _Options:
+    """Check the options, in their order."""
+    constants = evaluator.constants
     density: float | Unknown | None = None
-    choice: InitialiserChoice | Unknown = InitialiserChoice("xavier")
+    weights: InitialiserChoice | Unknown = _PLAIN.weights
     drop_connect: float | Unknown = 0.0
     rule = None
     if "density" in bound:
         density = check_density(constants, bound["density"])
     bias = _truth(evaluator, bound, "bias")
     if "weights" in bound:
-        choice = check_initialiser(constants, bound["weights"])
+        weights = check_initialiser(constants, bound["weights"])
     if "drop_connect" in bound:
         drop_connect = evaluator.rate(bound["drop_connect"], "`drop_connect`")
     if "optimizer" in bound:
-        rule = choose_rule(report, evaluator.scope, bound["optimizer"], constants)
+        rule = choose_rule(evaluator.report, evaluator.scope, bound["optimizer"], constants)
     regrow = _truth(evaluator, bound, "regrow")
     pattern: model.Pattern | Unknown | None = None
     if "pattern" in bound:
         pattern = _pattern(evaluator, bound, x, outputs)
-    if x is None or isinstance(outputs, Unknown):
-        return UNKNOWN
-    if isinstance(choice, Unknown):
-        choice = InitialiserChoice("xavier")
-    every = x.width * outputs
-    layer = model.Layer(
-        name="",
-        inputs=x.width,
-        outputs=outputs,
-        nnz=every,
+    return _Options(
+        # Without one of its own the layer would be spread.
+        density=1.0 if isinstance(density, Unknown) or isinstance(pattern, Unknown) else density,
         bias=bias,
-        initialiser=choice.resolve(x.width, outputs, every),
-        span=node.span,
+        weights=_PLAIN.weights if isinstance(weights, Unknown) else weights,
         drop_connect=0.0 if isinstance(drop_connect, Unknown) else drop_connect,
+        rule=rule,
         regrow=regrow,
         pattern=None if isinstance(pattern, Unknown) else pattern,
     )
-    # A density that is wrong has been reported; without one of its own the layer would be spread.
-    own = 1.0 if isinstance(density, Unknown) or isinstance(pattern, Unknown) else density
-    where = bound["density"].span if "density" in bound else node.span
-    value = model.Linear(outputs, node.span, None, layer, x)
-    evaluator.graph.requests[value] = LayerRequest(own, where, choice, rule)
-    parts = ("weight", "bias") if bias else ("weight",)
-    return evaluator.graph.add(value, Holder("linear", evaluator.owner, parts))
 
 
 def _value_first(evaluator: ValueEvaluator, bound: dict[str, syntax.Expression]) -> str:

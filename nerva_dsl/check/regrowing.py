@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nerva_dsl import model, syntax
@@ -12,6 +12,7 @@ from nerva_dsl.check.constants import FUNCTIONS, show
 from nerva_dsl.check.environment import Scope
 from nerva_dsl.check.initialisers import InitialiserChoice, check_initialiser
 from nerva_dsl.check.report import Report, listing, suggest
+from nerva_dsl.check.resolve import Weights
 from nerva_dsl.check.settings import check_schedule, mentions_schedule
 from nerva_dsl.check.terms import UNKNOWN, Unknown
 from nerva_dsl.errors import Note
@@ -77,30 +78,38 @@ def check_regrow(report: Report, scope: Scope, node: syntax.Settings) -> RegrowC
     return choice
 
 
-def resolve_regrow(
-    report: Report, choice: RegrowChoice, layers: Iterable[model.Layer]
-) -> model.Regrow | None:
-    """The block with the new weights of each layer.
+def check_changing(
+    report: Report, choice: RegrowChoice, layers: Mapping[model.Linear, Weights]
+) -> None:
+    """Report a model in which no layer can change.
 
     Args:
-        report: gets an error if no layer can change.
+        report: gets the error.
         choice: what the block says.
-        layers: of the model, with everything known.
+        layers: each `linear` with what is decided of its weights.
     """
-    node = choice.node
-    changing = [layer for layer in layers if layer.sparse and layer.regrow]
-    if not changing:
+    if not any(weights.sparse and linear.layer.regrow for linear, weights in layers.items()):
         report.error(
             "N0503",
             "there is no sparse layer whose positions may change",
-            node.keyword,
+            choice.node.keyword,
             help="`sparsity = …` or `density = …` makes layers sparse; `regrow = false` fixes them",
         )
-    if choice.every is None or choice.prune is None or choice.grow is None:
-        return None
+
+
+def resolve_regrow(choice: RegrowChoice, layers: Iterable[model.Layer]) -> model.Regrow:
+    """The block, sound, with the new weights of each layer.
+
+    Args:
+        choice: what the block says.
+        layers: of the model, with everything known.
+    """
+    assert choice.every is not None  # what is missing has been reported
+    assert choice.prune is not None
     weights = [
         (layer.name, choice.weights.resolve(layer.inputs, layer.outputs, max(layer.nnz, 1)))
-        for layer in changing
+        for layer in layers
+        if layer.sparse and layer.regrow
     ]
     return model.Regrow(
         every=choice.every[0],
@@ -110,7 +119,7 @@ def resolve_regrow(
         grow=choice.grow,  # type: ignore[arg-type]  # one of `GROWERS`
         weights=tuple(weights),
         until=choice.until,
-        span=node.span,
+        span=choice.node.span,
     )
 
 

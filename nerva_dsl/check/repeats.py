@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nerva_dsl import model
-from nerva_dsl.check.graph import Graph, Holder, LayerRequest, Owner, operand_fields, operands
+from nerva_dsl.check.graph import Graph, Holder, LayerRequest, Owner, operand_field, operands
 from nerva_dsl.check.terms import Scalar
 from nerva_dsl.record import Record, replace
 
@@ -25,15 +25,30 @@ class _Made(Record, eq=False):
 
     Attributes:
         value: the value.
+        field: that which holds its operands, if it has any.
         operands: the places of its operands among the inputs of the use and what it has made.
         holder: what its parameters are named after, if it has any.
         request: of a `linear`, what is to be decided later.
     """
 
     value: model.Value
+    field: str | None
     operands: tuple[int, ...]
     holder: Holder | None
     request: LayerRequest | None
+
+    def over(self, values: Sequence[model.Value]) -> model.Value:
+        """The same value over other operands.
+
+        Args:
+            values: the inputs of the other use, and what it has made so far.
+        """
+        if self.field == "x":
+            return replace(self.value, x=values[self.operands[0]])
+        if self.field is None:
+            return replace(self.value)
+        operands = tuple([values[place] for place in self.operands])
+        return replace(self.value, **{self.field: operands})
 
 
 class Repeat(Record, eq=False):
@@ -76,6 +91,7 @@ class Repeat(Record, eq=False):
         made = tuple(
             _Made(
                 value,
+                operand_field(value),
                 tuple(places[operand] for operand in operands(value)),
                 graph.holders.get(value),
                 graph.requests.get(value),
@@ -102,8 +118,7 @@ class Repeat(Record, eq=False):
         names = _Names(self.use, use)
         values = [*inputs]
         for part in self.made:
-            over = tuple([values[place] for place in part.operands])
-            value = replace(part.value, **operand_fields(part.value, over))
+            value = part.over(values)
             graph.put(value)
             if part.holder is not None:
                 graph.holders[value] = names.holder(part.holder)

@@ -1,41 +1,97 @@
-"""Spreading densities over the layers, and the graph with everything known."""
+"""Spreading densities over the layers: what is decided once all values are known."""
 
 from __future__ import annotations
 
-import operator
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from functools import cached_property
+from typing import TypeVar
 
 from nerva_dsl import model
 from nerva_dsl.check import densities
 from nerva_dsl.check.constants import show
 from nerva_dsl.check.densities import Sparsity
-from nerva_dsl.check.graph import (
-    Graph,
-    Holder,
-    operand_fields,
-    operands,
-    reachable,
-    uses,
-)
+from nerva_dsl.check.graph import Graph, Holder, reachable, uses
 from nerva_dsl.check.naming import prefixes
 from nerva_dsl.check.report import Report
 from nerva_dsl.check.rules import Rules
 from nerva_dsl.errors import Note
-from nerva_dsl.record import Record, replace
+from nerva_dsl.record import Record
+
+V = TypeVar("V", bound=model.Value)
 
 
-class Resolved(Record):
-    """The graph with everything known.
+class Weights(Record):
+    """What is decided of the weights of a `linear`; layers that are alike share it.
 
     Attributes:
-        values: the final value of each value that remains, in order.
-        layers: in order of evaluation.
-        parameters: the names of all parameters, in order of evaluation.
+        inputs, outputs: the weight is `[outputs, inputs]`.
+        nnz: number of non-zeros.
+        initialiser: of those.
+        rule: label of the optimizer of weight and bias.
     """
 
-    values: dict[model.Value, model.Value]
-    layers: tuple[model.Layer, ...]
-    parameters: tuple[str, ...]
+    inputs: int
+    outputs: int
+    nnz: int
+    initialiser: model.Initialiser
+    rule: str
+
+    @property
+    def density(self) -> float:
+        """Fraction of the weights that are non-zeros, after rounding to whole non-zeros."""
+        return self.nnz / (self.inputs * self.outputs)
+
+    @property
+    def sparse(self) -> bool:
+        """Whether there are fewer non-zeros than weights."""
+        return self.nnz < self.inputs * self.outputs
+
+
+class Resolved:
+    """The values that are part of a model, and what is decided of their weights.
+
+    Attributes:
+        values: in the order of evaluation.
+        alive: the same.
+        weights: of each `linear` among them, in that order.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        values: list[model.Value],
+        alive: set[model.Value],
+        weights: dict[model.Linear, Weights],
+        kinds: Mapping[type[model.Value], list[model.Value]],
+    ) -> None:
+        self._holders = graph.holders
+        self.values = values
+        self.alive = alive
+        self.weights = weights
+        self._kinds = kinds
+
+    @cached_property
+    def _prefixes(self) -> dict[Holder, str]:
+        """Made when it is asked for: few messages name a parameter."""
+        held = (self._holders.get(value) for value in self.values)
+        return prefixes(list(dict.fromkeys(holder for holder in held if holder is not None)))
+
+    def of(self, kind: type[V]) -> list[V]:
+        """The values of a kind."""
+        return _of(self._kinds, kind)
+
+    def prefix(self, value: model.Value) -> str:
+        """What the names of a value's parameters begin with; of a `linear`, its layer's name."""
+        return self._prefixes[self._holders[value]]
+
+    def parameters(self, value: model.Value) -> list[str]:
+        """The names of a value's parameters, in order."""
+        holder = self._holders.get(value)
+        if holder is None:
+            return []
+        parts = (value.parameter,) if isinstance(value, model.Learned) else holder.parts
+        return [f"{self._prefixes[holder]}.{part}" for part in parts]
 
 
 def resolve(
@@ -45,7 +101,7 @@ def resolve(
     rules: Rules,
     roots: list[model.Value],
 ) -> Resolved:
-    """Give every parameter its name, and every layer its non-zeros and initial weights.
+    """Give every layer its non-zeros, initial weights and optimizer.
 
     Values which no root is computed from are left out, with their layers.
 
@@ -58,102 +114,63 @@ def resolve(
     """
     alive = reachable(roots)
     values = [value for value in graph.values if value in alive]
-    names = prefixes(list(dict.fromkeys(graph.holders[v] for v in values if v in graph.holders)))
-    linears = [value for value in values if isinstance(value, model.Linear)]
-    settle = _Layers(graph, _counts(report, graph, linears, sparsity), rules)
-    layers: list[model.Layer] = []
-    done: dict[model.Value, model.Value] = {}
-    parameters: list[str] = []
-    for value in values:
-        own = operands(value)
-        new = tuple([done[operand] for operand in own])
-        changes = {} if all(map(operator.is_, own, new)) else operand_fields(value, new)
-        if value in graph.names:
-            changes["name"] = graph.names[value]
-        holder = graph.holders.get(value)
-        if holder is not None:
-            name = names[holder]
-            match value:
-                case model.Linear():
-                    changes["layer"] = settle.layer(value, name)
-                    layers.append(changes["layer"])
-                case model.BatchNorm():
-                    changes["prefix"] = name
-                case model.Learned():
-                    changes["parameter"] = f"{name}.{value.parameter}"
-            parameters += _parameters(value, holder, name)
-        done[value] = replace(value, **changes) if changes else value
-    return Resolved(done, tuple(layers), tuple(parameters))
-
-
-class _Layers:
-    """Makes the layers of which all is known.
-
-    Args:
-        graph: has what they ask for.
-        counts: the number of non-zeros of each.
-        rules: gets their optimizers.
-    """
-
-    def __init__(self, graph: Graph, counts: dict[model.Linear, int], rules: Rules) -> None:
-        self._graph = graph
-        self._counts = counts
-        self._rules = rules
-        self._initialisers: dict[tuple[object, ...], model.Initialiser] = {}
-
-    def layer(self, value: model.Linear, name: str) -> model.Layer:
-        """The layer of a `linear`; those of one shape that begin alike share their initialiser."""
-        layer, request, nnz = value.layer, self._graph.requests[value], self._counts[value]
-        key = request.initialiser, layer.inputs, layer.outputs, nnz
-        initialiser = self._initialisers.get(key)
-        if initialiser is None:
-            initialiser = request.initialiser.resolve(layer.inputs, layer.outputs, max(nnz, 1))
-            self._initialisers[key] = initialiser
-        rule = self._rules.label(request.rule)
-        return replace(layer, name=name, nnz=nnz, initialiser=initialiser, rule=rule)
-
-
-def _parameters(value: model.Value, holder: Holder, name: str) -> list[str]:
-    """The names of a value's parameters, in order."""
-    parts = (value.parameter,) if isinstance(value, model.Learned) else holder.parts
-    return [f"{name}.{part}" for part in parts]
-
-
-def _counts(
-    report: Report, graph: Graph, linears: list[model.Linear], sparsity: Sparsity | None
-) -> dict[model.Linear, int]:
-    """The number of non-zeros of each layer."""
+    kinds = _by_kind(values)
+    linears = _of(kinds, model.Linear)
     requests = graph.requests
-    spread = [
-        value
+    shapes = [
+        (value.x.width, value.width)
         for value in linears
         if requests[value].density is None and value.layer.pattern is None
     ]
-    shapes = [(value.layer.inputs, value.layer.outputs) for value in spread]
-    shared: list[float | Fraction]
-    if sparsity is None:
-        shared = [1.0] * len(spread)
-    elif sparsity.kind == "uniform":
-        shared = [sparsity.density] * len(spread)
-    else:
-        shared = [*densities.erdos_renyi(sparsity.density, shapes)]
-    of_spread = dict(zip(spread, shared, strict=True))
-    counts: dict[model.Linear, int] = {}
-    known: dict[tuple[float | None, int, int], int] = {}  # the shared density is a shape's
+    shared = _shared(sparsity, shapes)
+    weights: dict[model.Linear, Weights] = {}
+    alike: dict[tuple[object, ...], Weights] = {}
     for value in linears:
-        layer, own = value.layer, requests[value].density
-        if layer.pattern is not None:
-            counts[value] = len(layer.pattern.column)
-            continue
-        key = own, layer.inputs, layer.outputs
-        if key not in known:
-            density = of_spread.get(value, own)
-            assert density is not None
-            known[key] = densities.rounded(density, layer.inputs, layer.outputs)
-        counts[value] = known[key]
-        if not known[key]:
+        request, pattern, inputs, outputs = (
+            requests[value],
+            value.layer.pattern,
+            value.x.width,
+            value.width,
+        )
+        rule = rules.label(request.rule)
+        key = inputs, outputs, request.density, request.initialiser, rule, pattern
+        decided = alike.get(key)
+        if decided is None:
+            if pattern is not None:
+                nnz = len(pattern.column)
+            else:
+                own = request.density
+                density = shared[inputs, outputs] if own is None else own
+                nnz = densities.rounded(density, inputs, outputs)
+            initialiser = request.initialiser.resolve(inputs, outputs, max(nnz, 1))
+            decided = alike[key] = Weights(inputs, outputs, nnz, initialiser, rule)
+        weights[value] = decided
+        if not decided.nnz and pattern is None:
             _report_empty(report, graph, value, sparsity, shapes)
-    return counts
+    return Resolved(graph, values, alive, weights, kinds)
+
+
+def _by_kind(values: Iterable[model.Value]) -> dict[type[model.Value], list[model.Value]]:
+    """Values by what they are, so that checks of few kinds need not look at all values."""
+    kinds: dict[type[model.Value], list[model.Value]] = {}
+    for value in values:
+        kinds.setdefault(type(value), []).append(value)
+    return kinds
+
+
+def _of(kinds: Mapping[type[model.Value], list[model.Value]], kind: type[V]) -> list[V]:
+    return kinds.get(kind, [])  # type: ignore[return-value]  # all are of that kind
+
+
+def _shared(
+    sparsity: Sparsity | None, shapes: list[tuple[int, int]]
+) -> Mapping[tuple[int, int], float | Fraction]:
+    """The density of the layers that have none of their own, by their shapes."""
+    if sparsity is None:
+        return dict.fromkeys(shapes, 1.0)
+    if sparsity.kind == "uniform":
+        return dict.fromkeys(shapes, sparsity.density)
+    return dict(zip(shapes, densities.erdos_renyi(sparsity.density, shapes), strict=True))
 
 
 def _report_empty(

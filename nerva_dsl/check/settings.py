@@ -212,7 +212,7 @@ class _Schedules(ConstantEvaluator):
 
 def mentions_schedule(node: syntax.Expression, scope: Scope) -> bool:
     """Whether a schedule is called anywhere in an expression."""
-    stack: list[syntax.Expression | syntax.Range | syntax.Argument] = [node]
+    stack: list[syntax.Part] = [node]
     while stack:
         part = stack.pop()
         if isinstance(part, syntax.Call) and part.name.text in scope.schedules:

@@ -77,11 +77,12 @@ def _expressions(node: syntax.Statement) -> Iterator[syntax.Expression]:
 
 def _mentioned(expressions: Iterator[syntax.Expression]) -> Iterator[tuple[str, str]]:
     """The names in some expressions: `call` of what is called, `let` of what may be constants."""
-    stack: list[syntax.Expression | syntax.Range | syntax.Argument] = list(expressions)
+    stack: list[syntax.Part] = list(expressions)
     while stack:
         node = stack.pop()
         if isinstance(node, syntax.Name):
             yield "let", node.text
-        elif isinstance(node, syntax.Call):
+            continue
+        if isinstance(node, syntax.Call):
             yield "call", node.name.text
-        stack.extend(syntax.children(node))
+        stack += syntax.children(node)

@@ -44,6 +44,7 @@ class ValueEvaluator(BodyEvaluator):
         graph: gets the values.
         owner: what the parameters in it are named after.
         target: whether the target may be read.
+        constants: evaluates the constants in it; None: as those of the scope.
 
     Attributes:
         depth: in how many uses of layers this stands.
@@ -52,13 +53,20 @@ class ValueEvaluator(BodyEvaluator):
     depth = 0
 
     def __init__(
-        self, report: Report, scope: Scope, graph: Graph, owner: Owner, *, target: bool = False
+        self,
+        report: Report,
+        scope: Scope,
+        graph: Graph,
+        owner: Owner,
+        *,
+        target: bool = False,
+        constants: ConstantEvaluator | None = None,
     ) -> None:
         super().__init__(report, scope, "value", {})
         self.graph = graph
         self.owner = owner
         self.target = target
-        self.constants = ConstantEvaluator(report, scope)
+        self.constants = constants or ConstantEvaluator(report, scope)
 
     def value(self, node: syntax.Expression) -> model.Value | None:
         """The value of an expression; None if an error was reported."""
@@ -76,9 +84,14 @@ class ValueEvaluator(BodyEvaluator):
         if term.truth:
             self.scalar(node, term)
             return None
-        if not self.within_bounds(node.span, term.expression):
-            return None
-        return self.graph.value(term, node.span)
+        return self._made(node.span, term)
+
+    def _made(self, span: Span, term: Scalar) -> model.Value | None:
+        """A term as a value of the graph, new or known; None if it is too large."""
+        known = self.graph.existing(term)
+        if known is not None:
+            return known
+        return self.graph.value(term, span) if self.within_bounds(span, term.expression) else None
 
     def instead(self, node: syntax.Expression, term: Term) -> str:
         """What to write instead of something that is no value of the graph."""
@@ -134,11 +147,10 @@ class ValueEvaluator(BodyEvaluator):
     def operand(self, node: syntax.Expression) -> Term:
         """An argument of a function: a value of its own, or a constant."""
         term = self.evaluate(node)
-        if isinstance(term, Scalar) and not term.truth:
-            if not self.within_bounds(node.span, term.expression):
-                return UNKNOWN
-            return self.graph.scalar(self.graph.value(term, node.span))
-        return term
+        if not isinstance(term, Scalar) or self.graph.existing(term) is not None or term.truth:
+            return term
+        value = self._made(node.span, term)
+        return UNKNOWN if value is None else self.graph.scalar(value)
 
     def option(self, node: syntax.Expression, what: str) -> Term:
         """An option of a function, which is a constant here."""
@@ -175,13 +187,13 @@ class ValueEvaluator(BodyEvaluator):
         """What a call gives, worked out once for all uses with equal options."""
         # Inputs are values as they stand, or numbers; only which of them are the same matters.
         # They go in the order of the signature: a use may give its options in any.
-        names = (*function.inputs, *(option.name for option in function.options))
+        names = [*function.inputs, *[option.name for option in function.options]]
         given: dict[str, str] = {}
         places = [
             given.setdefault(part.name, f"a{len(given)}")
             if isinstance(part, Var)
             else repr(part)  # -0.0 is not 0.0
-            for part in (replacements[name] for name in names)
+            for part in [replacements[name] for name in names]
         ]
         key = (function.span, *places)
         if width is not None and key in self.graph.expansions:
@@ -236,9 +248,7 @@ class ValueEvaluator(BodyEvaluator):
                 help=help(),
             )
             return None
-        if not self.within_bounds(node.span, term.expression):
-            return None
-        return self.graph.value(term, node.span)
+        return self._made(node.span, term)
 
     def line_evaluator(self, report: Report, scope: Scope) -> LineEvaluator:
         """What evaluates the lines of a layer that is used here.
@@ -334,12 +344,12 @@ class LayerEvaluator(ValueEvaluator):
         coming: Mapping[str, Span],
         depth: int,
     ) -> None:
-        super().__init__(report, scope, graph, owner)
+        constants = _LayerConstants(report, scope, local)
+        super().__init__(report, scope, graph, owner, constants=constants)
         self.kind = "layer"
         self.local = local
         self.coming = coming
         self.depth = depth
-        self.constants = _LayerConstants(report, scope, self.local)
 
     def name(self, node: syntax.Name) -> Term:
         """A name of the layer's own, or a `let`."""

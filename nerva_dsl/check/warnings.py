@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from nerva_dsl import model, syntax
@@ -13,6 +13,7 @@ from nerva_dsl.check.constants import show
 from nerva_dsl.check.densities import rounded_up
 from nerva_dsl.check.environment import BodyDefinition, Scope
 from nerva_dsl.check.report import Report
+from nerva_dsl.check.resolve import Weights
 from nerva_dsl.check.schedules import counted
 from nerva_dsl.check.settings import Training
 from nerva_dsl.check.terms import Symbol, is_number
@@ -26,11 +27,11 @@ def warn_unused_values(
     report: Report,
     bindings: Mapping[str, model.Value],
     symbols: Mapping[str, Symbol],
-    done: Mapping[model.Value, model.Value],
+    alive: Container[model.Value],
 ) -> None:
     """Warn of named values that are not part of the model."""
     for bound, value in bindings.items():
-        if value not in done:
+        if value not in alive:
             report.warning(
                 "N0250",
                 f"`{bound}` reaches neither the loss, the output nor a metric",
@@ -51,67 +52,91 @@ def warn_unused_definitions(report: Report, file: syntax.File) -> None:
         )
 
 
-def warn_unreached(report: Report, layers: Iterable[model.Layer]) -> None:
-    """Warn of layers in which more than a few neurons are left without a weight."""
-    for layer in layers:
-        alone = _without_weight(layer)
-        if alone < max(1, _FEW * layer.outputs):
+def warn_unreached(
+    report: Report,
+    layers: Mapping[model.Linear, Weights],
+    named: Callable[[model.Linear], str],
+) -> None:
+    """Warn of layers in which more than a few neurons are left without a weight.
+
+    Args:
+        report: gets the warnings.
+        layers: each `linear` with what is decided of its weights.
+        named: the name of a layer.
+    """
+    # Without a pattern of their own, layers with the same weights are left with the same.
+    expected = {weights: _expected_without_weight(weights) for weights in set(layers.values())}
+    for linear, weights in layers.items():
+        pattern = linear.layer.pattern
+        alone = expected[weights] if pattern is None else _without_weight(pattern)
+        if alone < max(1, _FEW * weights.outputs):
             continue
-        count, exact = round(alone), layer.pattern is not None
+        count, exact = round(alone), pattern is not None
         message = (
-            f"{'' if exact else 'about '}{count} of the {layer.outputs} neurons of `{layer.name}` "
-            f"{'has' if count == 1 else 'have'} no weight"
-            f"{'' if exact else f' at density {layer.density:.3g}'}, so no input reaches "
+            f"{'' if exact else 'about '}{count} of the {weights.outputs} neurons of "
+            f"`{named(linear)}` {'has' if count == 1 else 'have'} no weight"
+            f"{'' if exact else f' at density {weights.density:.3g}'}, so no input reaches "
             f"{'it' if count == 1 else 'them'}"
         )
         # At the density where it is few of them: (1 - density) ^ inputs = few.
-        enough = rounded_up(-math.expm1(math.log(_FEW) / layer.inputs))
+        enough = rounded_up(-math.expm1(math.log(_FEW) / weights.inputs))
         help_ = f"at a density of {show(enough)} they are {100 * _FEW:g} %"
         if exact:
             help_ = "give every row of the pattern a position"
-        report.warning("N0253", message, layer.span, help=help_)
+        report.warning("N0253", message, linear.span, help=help_)
 
 
 _FEW = 0.05  # of the neurons: what is left where a neuron has three weights on average
 
 
-def _without_weight(layer: model.Layer) -> float:
-    """How many neurons have no weight; on average, where the positions are drawn.
+def _without_weight(pattern: model.Pattern) -> int:
+    """How many neurons have no weight."""
+    starts: list[int] = pattern.row_start.tolist()
+    return sum(begin == end for begin, end in pairwise(starts))
+
+
+def _expected_without_weight(weights: Weights) -> float:
+    """How many neurons have no weight, on average, where the positions are drawn.
 
     A neuron's `inputs` positions are all missed by `nnz` that are drawn without replacement from
     all N with probability C(N - inputs, nnz) / C(N, nnz).
     """
-    if layer.pattern is not None:
-        starts: list[int] = layer.pattern.row_start.tolist()
-        return sum(begin == end for begin, end in pairwise(starts))
-    every = layer.inputs * layer.outputs
-    if layer.nnz > every - layer.inputs:
+    every = weights.inputs * weights.outputs
+    if weights.nnz > every - weights.inputs:
         return 0.0
     logarithm = (
-        math.lgamma(every - layer.inputs + 1)
-        - math.lgamma(every - layer.inputs - layer.nnz + 1)
+        math.lgamma(every - weights.inputs + 1)
+        - math.lgamma(every - weights.inputs - weights.nnz + 1)
         - math.lgamma(every + 1)
-        + math.lgamma(every - layer.nnz + 1)
+        + math.lgamma(every - weights.nnz + 1)
     )
-    return layer.outputs * math.exp(min(logarithm, 0.0))
+    return weights.outputs * math.exp(min(logarithm, 0.0))
 
 
-def warn_softmax_twice(report: Report, values: Iterable[model.Value]) -> None:
-    """Warn of a softmax of a softmax, such as that of a loss that has one itself."""
+def warn_softmax_twice(
+    report: Report,
+    values: Sequence[model.Softmax] | Sequence[model.LogSoftmax],
+    names: Mapping[model.Value, str],
+) -> None:
+    """Warn of a softmax of a softmax, such as that of a loss that has one itself.
+
+    Args:
+        report: gets the warnings.
+        values: of one of the two kinds.
+        names: those that values are bound to.
+    """
     for value in values:
-        match value:
-            case (
-                model.Softmax(x=model.Softmax() as inner)
-                | model.LogSoftmax(x=model.Softmax() as inner)
-            ):
-                before = f": `{inner.x.name}`" if inner.x.name else ""
-                report.warning(
-                    "N0254",
-                    "softmax is taken twice, the second time of probabilities",
-                    value.span,
-                    notes=[Note(inner.span, "taken here first")],
-                    help=f"a loss that takes the softmax itself is given what comes before{before}",
-                )
+        inner = value.x
+        if isinstance(inner, model.Softmax):
+            name = inner.x.name or names.get(inner.x)
+            before = f": `{name}`" if name else ""
+            report.warning(
+                "N0254",
+                "softmax is taken twice, the second time of probabilities",
+                value.span,
+                notes=[Note(inner.span, "taken here first")],
+                help=f"a loss that takes the softmax itself is given what comes before{before}",
+            )
 
 
 def warn_labels(
@@ -148,7 +173,7 @@ def warn_labels(
 def _subtracts(definition: BodyDefinition) -> bool:
     """Whether a loss has the difference of its inputs in it."""
     inputs = set(definition.inputs)
-    stack: list[syntax.Expression | syntax.Range | syntax.Argument] = [definition.body]
+    stack: list[syntax.Part] = [definition.body]
     while stack:
         node = stack.pop()
         match node:
@@ -176,7 +201,7 @@ def warn_late_milestones(
         node: an expression that may use schedules.
         training: has the number of epochs, which count from 0.
     """
-    stack: list[syntax.Expression | syntax.Range | syntax.Argument] = [node]
+    stack: list[syntax.Part] = [node]
     while stack:
         part = stack.pop()
         stack.extend(syntax.children(part))
@@ -201,7 +226,7 @@ def _milestones(
 ) -> Iterator[tuple[float, Span]]:
     """The numbers with which a use of a schedule compares the epoch, and their places."""
     (epoch,), compared = definition.inputs, set[str]()
-    stack: list[syntax.Expression | syntax.Range | syntax.Argument] = [definition.body]
+    stack: list[syntax.Part] = [definition.body]
     while stack:
         part = stack.pop()
         stack.extend(syntax.children(part))

@@ -20,7 +20,8 @@ from nerva_dsl.editor.context import Context, context_at
 from nerva_dsl.editor.lookup import find, local_names
 from nerva_dsl.editor.terminals import DEFINING
 from nerva_dsl.grammar.layout import kinds
-from nerva_dsl.grammar.parser import expected_at, terminals
+from nerva_dsl.grammar.lexer import terminals
+from nerva_dsl.grammar.parser import expected_at
 from nerva_dsl.record import Record
 
 

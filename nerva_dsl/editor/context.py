@@ -16,7 +16,7 @@ from nerva_dsl.grammar.layout import (
     Piece,
     split,
 )
-from nerva_dsl.grammar.parser import lexemes
+from nerva_dsl.grammar.lexer import lexemes
 from nerva_dsl.record import Record
 from nerva_dsl.source import Source
 

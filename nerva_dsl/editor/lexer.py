@@ -24,7 +24,7 @@ from pygments.token import (
 
 from nerva_dsl.editor.terminals import DEFINING, Role, role
 from nerva_dsl.grammar.layout import Lexeme
-from nerva_dsl.grammar.parser import whole
+from nerva_dsl.grammar.lexer import whole
 from nerva_dsl.source import Source
 
 _TYPES = {

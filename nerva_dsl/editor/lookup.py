@@ -14,7 +14,7 @@ from nerva_dsl.editor import words
 from nerva_dsl.editor.context import Context, context_at
 from nerva_dsl.editor.terminals import DEFINING
 from nerva_dsl.grammar.layout import Block, Lexeme, split
-from nerva_dsl.grammar.parser import lexemes
+from nerva_dsl.grammar.lexer import lexemes
 from nerva_dsl.model import Layer
 from nerva_dsl.record import Record
 from nerva_dsl.source import Source, Span

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from nerva_dsl.grammar.layout import COMPARISONS, kinds
-from nerva_dsl.grammar.parser import terminals
+from nerva_dsl.grammar.lexer import terminals
 
 
 class Role(Enum):

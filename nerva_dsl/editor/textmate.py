@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from nerva_dsl.editor.terminals import DEFINING, Role, role, words
-from nerva_dsl.grammar.parser import terminals
+from nerva_dsl.grammar.lexer import terminals
 
 _SCOPES = {
     Role.CONTROL: "keyword.control.nerva",

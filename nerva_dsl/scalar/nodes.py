@@ -133,20 +133,19 @@ def walk(expression: Expr) -> Iterator[Expr]:
     A subtree that occurs several times as one object is visited once, which keeps walks linear
     in the size of an expression that shares its parts.
     """
-    seen: set[int] = set()
-    stack: list[tuple[Expr, bool]] = [(expression, False)]
+    entered: set[int] = set()
+    left: set[int] = set()
+    stack = [expression]
     while stack:
-        node, ready = stack.pop()
-        if ready:
+        node = stack[-1]
+        if isinstance(node, Apply) and id(node) not in entered:
+            entered.add(id(node))
+            stack += reversed(node.arguments)
+            continue
+        stack.pop()
+        if id(node) not in left:
+            left.add(id(node))
             yield node
-        elif id(node) not in seen:
-            seen.add(id(node))
-            if isinstance(node, Apply):
-                stack.append((node, True))
-                for argument in reversed(node.arguments):
-                    stack.append((argument, False))
-            else:
-                yield node
 
 
 def rebuild(
