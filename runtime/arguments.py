@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nerva_dsl.record import Record
 from nerva_dsl.runtime.philox import MAX_SEED
 from nerva_dsl.runtime.spec import ModelSpec
 
@@ -27,7 +27,8 @@ MAX_THREADS = 1024  # OpenMP ends the process if the system cannot start as many
 MAX_EPOCHS = (1 << 31) - 1
 
 
-class Samples(Record):
+@dataclass(frozen=True)
+class Samples:
     """Checked samples: C-contiguous arrays of the types that the C code reads.
 
     Attributes:

@@ -78,7 +78,7 @@ def _assert_strict(folder: Path, *sources: str) -> None:
 def test_no_warning_at_any_width_and_batch(name, precision, tmp_path):
     model = replace(_shipped(name), precision=precision)
     stages = ir_stages(model, backend="native", machine=Machine(32))
-    fused = next(program for stage, program in stages if stage == "fuse")  # for every width
+    fused = next(program for stage, program in stages if stage == "one-sample")  # for every width
     sources = []
     for width in WIDTHS:
         *_, layout, kernels, schedule, buffers = pipeline(backend="native", machine=Machine(width))
@@ -399,7 +399,6 @@ int main(void)
         job.samples = call % 2 ? GIVEN : GIVEN - 1;
         error |= nerva_train(model, &job, &report);
         error |= nerva_predict(model, &job, &report, output);
-        error |= nerva_predict_few(model, x, 2, &report, output);
         error |= nerva_evaluate(model, &job, &report, counts);
         error |= nerva_gradients(model, &job, &report, gradient);
     }
@@ -412,7 +411,10 @@ int main(void)
         error |= nerva_train(model, &job, &report);
         wrong += dirty(model, count);
     }
-    printf("%ld %ld %d\n", counted, wrong, error);
+    /* Last, for its rows have no padding. */
+    allocations = 0;
+    error |= nerva_predict_few(model, x, 2, &report, output);
+    printf("%ld %ld %d\n", counted + allocations, wrong, error);
     return 0;
 }
 """

@@ -29,7 +29,6 @@ MODELS = {
 BLOCKED = {
     "digits_dense": ({}, {"gemm", "gemm_transposed", "gemm_gradient"}),
     "digits": ({"density": 0.5}, {"spmm_blocked", "spmm_transposed_blocked", "sddmm_blocked"}),
-    "cifar10": ({"width": 40, "density": 0.5}, {"spmm_blocked", "sddmm_blocked"}),
 }
 
 # In a process of its own, in which the sanitizer is loaded first.
@@ -151,15 +150,19 @@ def watched(tmp_path):
     source = Path(__file__).with_name("thread_team.c")
     flags = ["-O1", "-g", "-fPIC", "-shared", "-fsanitize=thread", "-Wall", "-Werror"]
     subprocess.run(["gcc", *flags, str(source), "-o", str(team)], check=True)
+    in_order = ("setarch", "-R")
+    if subprocess.run([*in_order, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("addresses cannot be made not random here: a container forbids it")
 
     def watch(generated):
         return run(
             generated,
             ("-fsanitize=thread",),
             "3",
-            ("setarch", "-R"),
+            in_order,
             LD_PRELOAD=f"{library('libtsan.so')} {team}",
             OPENBLAS_NUM_THREADS="1",
+            TSAN_OPTIONS="halt_on_error=1",
         )
 
     return watch
