@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from nerva_dsl.errors import ToolchainError
+from nerva_dsl.faults import ToolchainError
 from nerva_dsl.machine import CONSTANTS
 from nerva_dsl.runtime.cache import cache_root
 from nerva_dsl.runtime.replacing import replacing
