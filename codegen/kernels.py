@@ -12,13 +12,13 @@ from nerva_dsl.codegen.c_expression import Statements, number
 from nerva_dsl.codegen.featurewise import featurewise_sweeps
 from nerva_dsl.codegen.making import (
     COUNT,
-    ELEMENTS,
     ROW_NAMES,
     Context,
     Made,
     finish,
     label,
     rates,
+    read_input,
     update_lines,
     with_epilogue,
 )
@@ -27,7 +27,6 @@ from nerva_dsl.codegen.one_sample import load_one, product_one
 from nerva_dsl.codegen.plan import (
     Argument,
     Call,
-    Input,
     Kernel,
 )
 from nerva_dsl.codegen.products import product
@@ -68,11 +67,9 @@ def _gather(group: Group, context: Context) -> Made:
     if not isinstance(head, Load):
         raise TypeError("a gather begins with a load")
     body, epilogue = with_epilogue(group, context, head.result, "turned[row - block][column]")
-    source = context.data[head.array.name]
-    element = ELEMENTS[head.array.type.element]
-    read = Input(element, head.array.type.columns, element == "real" and source == "x")
+    read, data = read_input(head, context)
     given = [
-        (Argument(f"const {element} *restrict", "data"), f"job->{source}"),
+        (Argument(f"const {read.type} *restrict", "data"), data),
         (Argument("const int64_t *", "order"), "job->order"),
         (Argument("int64_t", "first"), "first"),
         (Argument("Run *", "run"), "run"),

@@ -9,7 +9,7 @@ from nerva_dsl.codegen.bodies import Body, Memory, results_of
 from nerva_dsl.codegen.c_expression import Statements
 from nerva_dsl.codegen.featurewise import UpdateLine
 from nerva_dsl.codegen.names import RESERVED, Names
-from nerva_dsl.codegen.plan import Argument, Call, Epilogue, Kernel, Store
+from nerva_dsl.codegen.plan import Argument, Call, Epilogue, Input, Kernel, Store
 from nerva_dsl.codegen.tiles import Cutter
 from nerva_dsl.ir.operations import (
     DenseGradient,
@@ -140,6 +140,20 @@ def with_epilogue(
         if value.name in stored
     )
     return body, Epilogue(tuple(body.row_lines), tuple(body.statements.lines()), stores)
+
+
+def read_input(load: Load, context: Context, segment: int = 0) -> tuple[Input, str]:
+    """What a kernel reads of a data array, and the member of a job that is that array.
+
+    Args:
+        load: that the kernel begins with.
+        context: of its graph.
+        segment: see `Input`.
+    """
+    source = context.data[load.array.name]
+    element = ELEMENTS[load.array.type.element]
+    checked = element == "real" and source == "x"
+    return Input(element, load.array.type.columns, checked, segment), f"job->{source}"
 
 
 def rates(group: Group, context: Context) -> list[tuple[Argument, str]]:

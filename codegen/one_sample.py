@@ -11,13 +11,13 @@ from collections.abc import Callable
 from math import gcd
 
 from nerva_dsl.codegen.making import (
-    ELEMENTS,
     Context,
     Made,
     finish,
+    read_input,
     with_epilogue,
 )
-from nerva_dsl.codegen.plan import Argument, Input
+from nerva_dsl.codegen.plan import Argument
 from nerva_dsl.ir.operations import Group, Load, Product
 
 # What the kernels of this module use around the epilogue.
@@ -29,21 +29,18 @@ def load_one(group: Group, context: Context) -> Made:
     head = group.body[0]
     if not isinstance(head, Load):
         raise TypeError("load_one begins with a load")
-    features = head.array.type.columns
     repeats = [
         context.memory.tables[value.name][1]
         for value in group.operands
         if value.name in context.memory.tables
     ]
-    segment = gcd(features, *(repeat for repeat in repeats if repeat > 1))
+    segment = gcd(head.array.type.columns, *(repeat for repeat in repeats if repeat > 1))
     body, epilogue = with_epilogue(
         group, context, head.result, "(real)sample[row]", _IN_USE, segment
     )
-    source = context.data[head.array.name]
-    element = ELEMENTS[head.array.type.element]
-    read = Input(element, features, element == "real" and source == "x", segment)
+    read, data = read_input(head, context, segment)
     given = [
-        (Argument(f"const {element} *restrict", "data"), f"job->{source}"),
+        (Argument(f"const {read.type} *restrict", "data"), data),
         (Argument("int64_t", "place"), "job->order ? job->order[first] : first"),
         (Argument("Run *", "run"), "run"),
     ]
