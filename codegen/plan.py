@@ -135,11 +135,12 @@ class Kernel:
         epilogue: what follows for each number; None for kernels of another shape.
         lines: once a weight, at `q`, or, of a scalar kernel, all that it does.
         moves: once a weight too, but not to contiguous places.
-        touched: members of the weight that the lines read and write at `q`.
+        touched: members of the weight that the lines and moves read or write at `q`.
         row_lines: of a featurewise kernel: declarations once a feature.
         sweeps: of a featurewise kernel; empty for others.
         loops: of a samplewise kernel; empty for others.
         pieces: of a product: how the samples are cut.
+        panels: whether a product goes through its operand in panels.
         label: what it is for, as the end of its name.
         product: the argument that MKL writes a product to, where the epilogue finds it.
         implements: the source lines of all its uses.
@@ -158,6 +159,7 @@ class Kernel:
     sweeps: tuple[Sweep, ...] = ()
     loops: tuple[Loop, ...] = ()
     pieces: tuple[Piece, ...] = ()
+    panels: bool = False
     label: str = ""
     product: str = ""
     implements: tuple[str, ...] = ()
@@ -363,6 +365,7 @@ class Plan:
         turned: C types of the data arrays that are turned by vectors.
         vector_bytes: width of a vector.
         sparse_tiles: widths of the tiles of sparse products, in vectors.
+        panel_tiles: the same of those that go through panels.
         dense_tiles: widths of those of dense products.
         cuts: sizes of blocks, strips and stripes, by their names in C.
         arena: numbers in the arena.
@@ -399,6 +402,7 @@ class Plan:
     turned: tuple[str, ...]
     vector_bytes: int
     sparse_tiles: tuple[int, ...]
+    panel_tiles: tuple[int, ...]
     dense_tiles: tuple[int, ...]
     cuts: Mapping[str, int]
     arena: int

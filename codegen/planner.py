@@ -18,6 +18,7 @@ from nerva_dsl.codegen.plan import (
     Entry,
     Kernel,
     Mask,
+    Piece,
     Plan,
     Table,
     Watch,
@@ -132,11 +133,13 @@ def make_plan(
             )
         ),
         vector_bytes=machine.vector_bytes,
-        sparse_tiles=_tile_widths(kernels, dense=False),
-        dense_tiles=_tile_widths(kernels, dense=True),
+        sparse_tiles=_tile_widths(k.pieces for k in kernels if not k.panels),
+        panel_tiles=_tile_widths(k.pieces for k in kernels if k.panels),
+        dense_tiles=_tile_widths(piece.parts for k in kernels for piece in k.pieces),
         cuts={
             "jam": JAM,
             "strip": STRIP,
+            "panel_strip": cutter.panel_strip(),
             "depth": DEPTH,
             "stripe": GRADIENT_VECTORS,
             "group": GROUP,
@@ -241,14 +244,9 @@ class _Library:
         return [names.fresh(_base_name(kernel)) for kernel in self._kernels]
 
 
-def _tile_widths(kernels: Iterable[Kernel], *, dense: bool) -> tuple[int, ...]:
-    """The widths of the tiles of products by blocks, or of the others, each once."""
-    pieces = [piece for kernel in kernels for piece in kernel.pieces]
-    if dense:
-        tiles = [part for piece in pieces for part in piece.parts]
-    else:
-        tiles = [piece for piece in pieces if not piece.parts]
-    return tuple(sorted({tile.vectors for tile in tiles}))
+def _tile_widths(rows: Iterable[tuple[Piece, ...]]) -> tuple[int, ...]:
+    """The widths of the tiles that rows are cut into and that are not cut in turn, each once."""
+    return tuple(sorted({tile.vectors for row in rows for tile in row if not tile.parts}))
 
 
 def _base_name(kernel: Kernel) -> str:

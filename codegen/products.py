@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nerva_dsl.codegen.making import Context, Made, finish, with_epilogue
-from nerva_dsl.codegen.plan import Argument, Piece
+from nerva_dsl.codegen.plan import Argument
 from nerva_dsl.ir.operations import Group, Product, TransposedProduct
 from nerva_dsl.ir.types import Value
 from nerva_dsl.passes.choose_kernels import MKL_PREFIX
@@ -15,6 +15,7 @@ _IN_USE = frozenset(
     (
         *("weight", "value", "x", "dz", "mine", "tile", "span", "strip", "height", "tall"),
         *("packed", "sums", "top", "deep", "from", "part", "end", "next"),
+        *("panel", "limit", "ahead", "q"),
     )
 )
 
@@ -40,11 +41,19 @@ def product(template: str) -> Callable[[Group, Context], Made]:
             (Argument("const real *restrict", operand), context.memory.address(x)),
         ]
         if not template.startswith(MKL_PREFIX):
-            pieces = _pieces(head, template, context)
-            if _is_blocked(template):
-                height = context.cutter.height(head.result.type.rows)
-                given.append((Argument("int64_t", "height"), str(height)))
-            return finish(template, group, given, body, epilogue=epilogue, pieces=pieces)
+            rows, operands = head.result.type.rows, x.type.rows
+            if template.startswith("gemm") or template.endswith("_blocked"):
+                pieces, panels = context.cutter.dense(rows), False
+                given.append((Argument("int64_t", "height"), str(context.cutter.height(rows))))
+            else:
+                nnz = context.numbers[context.memory.array(weight)]
+                panel = context.cutter.panel(rows, nnz, operands)
+                pieces, panels = context.cutter.sparse(), panel < operands
+                if panels:
+                    given.append((Argument("int64_t", "panel"), str(panel)))
+            return finish(
+                template, group, given, body, epilogue=epilogue, pieces=pieces, panels=panels
+            )
         if "spmm" in template:  # MKL's handles know where the values are
             del given[1]
             given.append((Argument("Run *", "run"), "run"))
@@ -52,24 +61,6 @@ def product(template: str) -> Callable[[Group, Context], Made]:
         return finish(template, group, given, body, epilogue=epilogue, product=product)
 
     return make
-
-
-def _is_blocked(template: str) -> bool:
-    """Whether a product works on dense blocks."""
-    return template.startswith("gemm") or template.endswith("_blocked")
-
-
-def _pieces(
-    product: Product | TransposedProduct, template: str, context: Context
-) -> tuple[Piece, ...]:
-    """How a product cuts the samples."""
-    weight = product.weight
-    rows, operands = weight.type.rows, weight.type.columns
-    if isinstance(product, TransposedProduct):
-        rows, operands = operands, rows
-    if _is_blocked(template):
-        return context.cutter.dense(rows)
-    return context.cutter.sparse(rows, context.numbers[context.memory.array(weight)], operands)
 
 
 def _values(weight: Value, context: Context, template: str) -> str:

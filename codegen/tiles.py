@@ -1,9 +1,9 @@
 """Tiles: how the samples of a batch are cut in the products with a weight.
 
-A product with a sparse weight reads a row of activations for each non-zero, from wherever it lies.
-If all rows together are larger than a core's own cache, it pays to take a few vectors of samples
-for all non-zeros, and then the next few: what they read then stays in the cache. No number depends
-on how the samples are cut.
+A product with a sparse weight takes as many samples at once as there are registers for their sums.
+It reads a row of activations for each non-zero, from wherever it lies. If all rows together are
+larger than a core's own cache, some rows of the weight go through them in panels that stay there.
+No number depends on any of this.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ JAM = 4
 
 STRIP = 64
 """Most rows of a product that one thread goes through together."""
+
+PANEL_STRIP = 256
+"""The same where they go through panels: all of a strip use a panel while it is at hand."""
+
+# Bytes of sums that the rows of a strip put aside between two panels.
+_PUT_ASIDE = 1 << 17
 
 DEPTH = 256
 """Rows of the operand that a product by blocks goes through together: a tile of them, and what the
@@ -61,15 +67,24 @@ class Cutter:
         """How a row lies in memory."""
         return self.costs.tiling
 
-    def sparse(self, rows: int, nnz: int, operands: int) -> tuple[Piece, ...]:
-        """The tiles of a product with a sparse weight.
+    def sparse(self) -> tuple[Piece, ...]:
+        """The tiles of a product with a sparse weight."""
+        return cut(self.tiling.vectors, self.costs.sparse_tiles)
+
+    def panel(self, rows: int, nnz: int, operands: int) -> int:
+        """How many rows of activations a product with a sparse weight goes through at a time.
 
         Args:
             rows: of the result.
             nnz: of the weight.
             operands: rows that the non-zeros read.
         """
-        return cut(self.tiling.vectors, self.costs.sparse_tiles(rows, nnz, operands))
+        return self.costs.panel(rows, nnz, operands, self.costs.sparse_tiles)
+
+    def panel_strip(self) -> int:
+        """Rows that go through the panels of a product with a sparse weight together."""
+        widest = -(-self.tiling.vectors // self.costs.sparse_tiles)
+        return min(PANEL_STRIP, _PUT_ASIDE // (widest * self.costs.machine.vector_bytes))
 
     def dense(self, rows: int) -> tuple[Piece, ...]:
         """The tiles of a product by blocks, in spans of samples that a strip of rows goes through.
@@ -109,22 +124,16 @@ class Cutter:
         """Columns of a gradient by stripes whose sums are in registers together."""
         return SUM_REGISTERS[self.costs.machine.vector_bytes] // GRADIENT_VECTORS
 
-    def panel(self, nnz: int, rows: int, columns: int, block: int) -> int:
-        """How many columns a weight gradient goes through at once.
-
-        All of them, unless their activations are too large for the cache and a row has so many
-        non-zeros in a panel that going back to it costs little.
+    def gradient_panel(self, rows: int, nnz: int, columns: int, block: int) -> int:
+        """How many columns a weight gradient goes through at a time.
 
         Args:
-            nnz: of the weight.
             rows: of the weight.
+            nnz: of the weight.
             columns: of the weight.
             block: non-zeros that are computed together.
         """
-        line = self.costs.row_bytes
-        panel = max(1, self.costs.room // 2 // line)
-        in_panel = nnz / max(rows, 1) * panel / columns
-        return panel if columns * line > self.costs.room and in_panel >= 2 * block else columns
+        return self.costs.panel(rows, nnz, columns, 1, least=2 * block)
 
 
 def cut(vectors: int, tiles: int) -> tuple[Piece, ...]:

@@ -69,7 +69,11 @@ def weights(template: str) -> Callable[[Group, Context], Made]:
             row_lines=tuple(body.row_lines),
             lines=lines,
             moves=moves,
-            touched=(*["value"] * bool(rules), *(f"state[{state}]" for state in states)),
+            touched=(
+                *["value"] * bool(rules),
+                *(f"state[{state}]" for state in states),
+                *["position"] * bool(moves),
+            ),
             label=label(group),
         )
 
@@ -80,7 +84,7 @@ def _panel(weight: Value, context: Context) -> int:
     """How many columns a weight gradient goes through at once."""
     nnz = context.numbers[context.memory.array(weight)]
     block = shuffles(context.cutter.tiling.lanes).block
-    return context.cutter.panel(nnz, weight.type.rows, weight.type.columns, block)
+    return context.cutter.gradient_panel(weight.type.rows, nnz, weight.type.columns, block)
 
 
 def _weight_lines(

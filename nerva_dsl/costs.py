@@ -12,12 +12,20 @@ from dataclasses import dataclass
 from nerva_dsl.machine import CONSTANTS, Machine
 from nerva_dsl.tiling import LINE_BYTES, Tiling
 
-# Of a core's second cache what one tile of all rows may take; the weights pass through the rest.
-_SHARE = 0.9
+# Of a core's second cache what rows of activations may take that are read again and again; the
+# weights pass through the rest.
+_SHARE = 0.5
 
-# Vectors of a tile of a sparse product: with so many sums there are enough independent chains to
-# hide the latency of a multiply-add, and registers to spare for what is loaded.
-_SPARSE_SUMS = 8
+# Of it what a panel takes: where one ends and the next begins, there are two.
+_PANEL_SHARE = 1 / 3
+
+# Non-zeros that a row has in a panel at least, on average, for the panels to pay: each end of a
+# part of a row is a misprediction, and its sums are put aside.
+_IN_PANEL = 8
+
+# Most vectors of a tile of a sparse product, by the width of a vector in bytes: as many sums as
+# there are registers, but for the weight and, without a multiply-add from memory, what is loaded.
+_SPARSE_SUMS = {64: 28, 32: 13, 16: 12}
 
 # Picks in whose time the lanes of a sum are added up, with others', and the weight is updated.
 _SUM_LANES = 3
@@ -95,37 +103,52 @@ class Costs:
         """Bytes of activations that may stay in the second cache."""
         return int(_SHARE * self.machine.cache_bytes)
 
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of a row of activations."""
-        return self.lines(self.tiling.vectors) * LINE_BYTES
-
     def lines(self, vectors: int) -> int:
         """Cache lines of some vectors of a row."""
         return -(-vectors * self.machine.vector_bytes // LINE_BYTES)
 
-    def spmm(self, rows: int, nnz: int, operands: int, tiles: int) -> Work:
-        """A product with a sparse weight, in so many tiles of samples.
+    @property
+    def sparse_tiles(self) -> int:
+        """Into how many tiles the samples are cut in a product with a sparse weight."""
+        return -(-self.tiling.vectors // _SPARSE_SUMS[self.machine.vector_bytes])
+
+    def panel(self, rows: int, nnz: int, operands: int, tiles: int, least: int = _IN_PANEL) -> int:
+        """How many rows of activations the non-zeros of a weight's rows go through at a time.
+
+        All of them, unless those do not stay in the second cache; then so many that they do, if
+        the weight's rows have enough non-zeros there.
+
+        Args:
+            rows: of the weight, or of its transpose.
+            nnz: of the weight.
+            operands: rows of activations that the non-zeros read.
+            tiles: that the samples are cut into.
+            least: non-zeros that a row has in a panel at least.
+        """
+        line = self._tile_lines(tiles) * LINE_BYTES
+        panel = max(1, int(_PANEL_SHARE * self.machine.cache_bytes) // line)
+        in_panel = nnz / max(rows, 1) * panel / operands
+        return panel if operands * line > self.room and in_panel >= least else operands
+
+    def spmm(self, rows: int, nnz: int, operands: int) -> Work:
+        """A product with a sparse weight.
 
         Args:
             rows: of the result.
             nnz: of the weight.
             operands: rows that the non-zeros read.
-            tiles: that the samples are cut into.
         """
-        lines = self.lines(-(-self.tiling.vectors // tiles))
-        read = self._lines_read(tiles * nnz * lines, lines * operands * LINE_BYTES)
+        tiles = self.sparse_tiles
+        lines = self._tile_lines(tiles)
+        panel = self.panel(rows, nnz, operands, tiles)
+        read = self._lines_read(tiles * nnz * lines, lines * panel * LINE_BYTES)
         weights = self.stream(nnz * (self.number_bytes + 4), tiles)
-        return read + weights + Work(non_zero=tiles * nnz, row=tiles * rows)
+        ends = tiles * rows * -(-operands // panel)
+        return read + weights + Work(non_zero=tiles * nnz, row=ends)
 
-    def sparse_tiles(self, rows: int, nnz: int, operands: int) -> int:
-        """The number of tiles that makes `spmm` shortest."""
-        vectors = self.tiling.vectors
-        fewest = -(-vectors // _SPARSE_SUMS)
-        return min(
-            range(fewest, vectors + 1),
-            key=lambda tiles: self.spmm(rows, nnz, operands, tiles).time(self.machine),
-        )
+    def _tile_lines(self, tiles: int) -> int:
+        """Cache lines of a row of activations in the widest of so many tiles."""
+        return self.lines(-(-self.tiling.vectors // tiles))
 
     def spmm_blocked(self, rows: int, nnz: int, depth: int) -> Work:
         """A product with a sparse weight whose blocks are laid out with their zeros."""
@@ -142,11 +165,13 @@ class Costs:
         return weights + Work(multiply=multiply, pick=numbers / _LAID_OUT)
 
     def mkl_gemm(self, rows: int, depth: int) -> Work:
-        """The same by MKL; what rides on a product goes over its result once more."""
+        """The same by MKL, which lays out x too; what rides on it goes over its result once more."""
         numbers = rows * depth
         weights = self.stream(numbers * self.number_bytes)
         over = 2 * rows * self.lines(self.tiling.vectors)
-        return weights + Work(mkl_multiply=numbers * self.tiling.vectors, near=over)
+        laid_out = (numbers + depth * self.tiling.width) / _LAID_OUT
+        multiply = numbers * self.tiling.vectors
+        return weights + Work(mkl_multiply=multiply, near=over, pick=laid_out)
 
     def spmv(self, rows: int, nnz: int) -> Work:
         """A product of a sparse weight with one sample."""

@@ -94,7 +94,7 @@ def _product(kernel: str, costs: Costs, rows: int, depth: int, nnz: int) -> Work
     if kernel.endswith("_blocked"):
         return costs.spmm_blocked(rows, nnz, depth)
     if "spmm" in kernel:
-        return costs.spmm(rows, nnz, depth, costs.sparse_tiles(rows, nnz, depth))
+        return costs.spmm(rows, nnz, depth)
     return (costs.mkl_gemm if kernel.startswith("mkl_") else costs.gemm)(rows, depth)
 
 

@@ -145,9 +145,8 @@ class ChooseKernels:
                     f"{kernel}_blocked": costs.sddmm_blocked(rows, nnz, depth),
                 }
             case "spmm" | "spmm_transposed":
-                tiles = costs.sparse_tiles(rows, nnz, depth)
                 ways = {
-                    kernel: costs.spmm(rows, nnz, depth, tiles),
+                    kernel: costs.spmm(rows, nnz, depth),
                     f"{kernel}_blocked": costs.spmm_blocked(rows, nnz, depth),
                 }
             case _:
