@@ -29,13 +29,9 @@ from nerva_dsl.codegen.schedules import schedule_code
 from nerva_dsl.codegen.shuffles import shuffles
 from nerva_dsl.codegen.tiles import (
     ACROSS,
-    DEPTH,
-    GRADIENT_VECTORS,
     GROUP,
-    JAM,
     SAMPLES,
     STRIP,
-    SUM_REGISTERS,
     Cutter,
 )
 from nerva_dsl.codegen.updates import update_function
@@ -50,7 +46,7 @@ from nerva_dsl.kernel_costs import works
 from nerva_dsl.machine import Machine
 from nerva_dsl.passes.one_sample import GRAPH as ONE_SAMPLE
 from nerva_dsl.scalar import Expr, variables
-from nerva_dsl.tiling import number_bytes, tiling
+from nerva_dsl.tiling import DEPTH, GRADIENT_VECTORS, JAM, SUM_REGISTERS, number_bytes, tiling
 
 
 def make_plan(

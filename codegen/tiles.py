@@ -12,12 +12,7 @@ from dataclasses import dataclass, replace
 
 from nerva_dsl.codegen.plan import Piece
 from nerva_dsl.costs import Costs
-from nerva_dsl.tiling import Tiling
-
-# Vector registers that may hold sums, by the width of a vector in bytes, and the rows of a dense
-# product that share them.
-SUM_REGISTERS = {64: 24, 32: 12, 16: 12}
-JAM = 4
+from nerva_dsl.tiling import GRADIENT_VECTORS, JAM, SUM_REGISTERS, Tiling
 
 STRIP = 64
 """Most rows of a product that one thread goes through together."""
@@ -27,13 +22,6 @@ PANEL_STRIP = 256
 
 # Bytes of sums that the rows of a strip put aside between two panels.
 _PUT_ASIDE = 1 << 17
-
-DEPTH = 256
-"""Rows of the operand that a product by blocks goes through together: a tile of them, and what the
-strip has of the weight there, stay in the nearest caches."""
-
-GRADIENT_VECTORS = 2
-"""Vectors in a stripe of rows whose gradients are computed together."""
 
 GROUP = 4
 """Stripes that go through the columns together."""

@@ -10,7 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nerva_dsl.machine import CONSTANTS, Machine
-from nerva_dsl.tiling import LINE_BYTES, Tiling
+from nerva_dsl.tiling import (
+    DEPTH,
+    GRADIENT_VECTORS,
+    JAM,
+    LINE_BYTES,
+    SUM_REGISTERS,
+    Tiling,
+)
 
 # Of a core's second cache what rows of activations may take that are read again and again; the
 # weights pass through the rest.
@@ -32,6 +39,9 @@ _SUM_LANES = 3
 
 # Numbers of a block that are laid out, and of sums that are stored, in the time of one pick.
 _LAID_OUT = 6
+
+# Rows and columns of a weight below which MKL's product takes no less time.
+_MKL_LEAST = 32
 
 
 @dataclass(frozen=True)
@@ -152,26 +162,20 @@ class Costs:
 
     def spmm_blocked(self, rows: int, nnz: int, depth: int) -> Work:
         """A product with a sparse weight whose blocks are laid out with their zeros."""
-        numbers = rows * depth
         weights = self.stream(nnz * (self.number_bytes + 4))
-        multiply = numbers * self.tiling.vectors
-        return weights + Work(multiply=multiply, pick=numbers / _LAID_OUT + nnz)
+        return weights + self._by_blocks(rows, depth) + Work(pick=nnz)
 
     def gemm(self, rows: int, depth: int) -> Work:
         """A product with a dense weight."""
-        numbers = rows * depth
-        weights = self.stream(numbers * self.number_bytes)
-        multiply = numbers * self.tiling.vectors
-        return weights + Work(multiply=multiply, pick=numbers / _LAID_OUT)
+        weights = self.stream(rows * depth * self.number_bytes)
+        return weights + self._by_blocks(rows, depth)
 
     def mkl_gemm(self, rows: int, depth: int) -> Work:
-        """The same by MKL, which lays out x too; what rides on it goes over its result once more."""
-        numbers = rows * depth
-        weights = self.stream(numbers * self.number_bytes)
+        """The same by MKL, which lays out x; what rides on it goes over its result once more."""
+        weights = self.stream(rows * depth * self.number_bytes)
         over = 2 * rows * self.lines(self.tiling.vectors)
-        laid_out = (numbers + depth * self.tiling.width) / _LAID_OUT
-        multiply = numbers * self.tiling.vectors
-        return weights + Work(mkl_multiply=multiply, near=over, pick=laid_out)
+        laid_out = depth * (rows + self.tiling.width) / _LAID_OUT
+        return weights + self._by_mkl(rows, depth) + Work(near=over, pick=laid_out)
 
     def spmv(self, rows: int, nnz: int) -> Work:
         """A product of a sparse weight with one sample."""
@@ -195,23 +199,38 @@ class Costs:
 
     def sddmm_blocked(self, rows: int, nnz: int, columns: int, arrays: int = 1) -> Work:
         """The same by blocks of the dense gradient, from which the non-zeros' are taken."""
-        numbers = rows * columns
         weights = self.stream(nnz * (self.number_bytes * arrays + 4))
-        multiply = numbers * self.tiling.vectors
-        return weights + Work(multiply=multiply, pick=numbers / _LAID_OUT + 2 * nnz)
+        return weights + self._by_stripes(rows, columns) + Work(pick=2 * nnz)
 
     def gemm_gradient(self, rows: int, columns: int, arrays: int = 1) -> Work:
         """A dense weight gradient and the update."""
-        numbers = rows * columns
-        weights = self.stream(numbers * self.number_bytes * arrays)
-        multiply = numbers * self.tiling.vectors
-        return weights + Work(multiply=multiply, pick=numbers / _LAID_OUT)
+        weights = self.stream(rows * columns * self.number_bytes * arrays)
+        return weights + self._by_stripes(rows, columns)
 
     def mkl_gemm_gradient(self, rows: int, columns: int, arrays: int = 1) -> Work:
         """The same by MKL, with the update block by block."""
         numbers = rows * columns
         weights = self.stream(numbers * self.number_bytes * arrays)
-        return weights + Work(mkl_multiply=numbers * self.tiling.vectors, pick=numbers / _LAID_OUT)
+        return weights + self._by_mkl(rows, columns) + Work(pick=numbers / _LAID_OUT)
+
+    def _by_blocks(self, rows: int, depth: int) -> Work:
+        """Groups of rows, multiplied together by a block of the depth and a tile at a time."""
+        groups = -(-rows // JAM)
+        tiles = -(-self.tiling.vectors // (SUM_REGISTERS[self.machine.vector_bytes] // JAM))
+        return Work(
+            multiply=groups * JAM * depth * self.tiling.vectors,
+            pick=rows * depth / _LAID_OUT,
+            row=groups * tiles * -(-depth // DEPTH),
+        )
+
+    def _by_stripes(self, rows: int, columns: int) -> Work:
+        """Stripes of rows that are multiplied by each number of the columns."""
+        vectors = -(-rows // (GRADIENT_VECTORS * self.tiling.lanes)) * GRADIENT_VECTORS
+        return Work(multiply=vectors * columns * self.tiling.width, pick=rows * columns / _LAID_OUT)
+
+    def _by_mkl(self, rows: int, columns: int) -> Work:
+        numbers = max(rows, _MKL_LEAST) * max(columns, _MKL_LEAST)
+        return Work(mkl_multiply=numbers * self.tiling.vectors)
 
     def passes(self, rows: int) -> Work:
         """Rows of activations that are read or written."""

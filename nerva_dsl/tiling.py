@@ -1,10 +1,23 @@
-"""How a batch's samples lie in a row of an activation."""
+"""How a batch's samples lie in a row of an activation, and the blocks of dense products."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 LINE_BYTES = 64  # of a cache line
+
+SUM_REGISTERS = {64: 24, 32: 12, 16: 12}
+"""Vector registers that may hold the sums of a dense product, by the width of a vector in bytes."""
+
+JAM = 4
+"""Rows of a dense product that share them."""
+
+DEPTH = 256
+"""Rows of the operand that a product by blocks goes through together: a tile of them, and what the
+strip has of the weight there, stay in the nearest caches."""
+
+GRADIENT_VECTORS = 2
+"""Vectors in a stripe of rows whose gradients are computed together."""
 
 
 @dataclass(frozen=True)

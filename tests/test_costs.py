@@ -40,17 +40,18 @@ def test_a_sparse_product_reads_the_lines_of_its_operands(precision, vector_byte
     """Each non-zero reads the part of a row of activations that is in the tile: lines are counted
     from the addresses of its numbers."""
     weight = sp.random_array((7, 11), density=0.4, format="csr", rng=np.random.default_rng(1))
-    batch = 256
+    part = {16: 12, 32: 12, 64: 28}[vector_bytes] * vector_bytes // (8 if "64" in precision else 4)
+    batch = tiles * part
     model = costs(batch, precision, Machine(vector_bytes))
     size = model.number_bytes
-    part = batch // tiles
+    assert model.sparse_tiles == tiles
     lines = 0
     for column in weight.indices:
         for first in range(0, batch, part):
             place = (column * model.tiling.stride + np.arange(first, first + part)) * size
             lines += len(np.unique(place // LINE_BYTES))
     streamed = tiles * (weight.data.size * size + weight.indices.size * 4) / LINE_BYTES
-    work = model.spmm(7, weight.nnz, 11, tiles)
+    work = model.spmm(7, weight.nnz, 11)
     assert work.near == pytest.approx(lines + streamed)
     assert (work.non_zero, work.row) == (tiles * weight.nnz, tiles * 7)
     assert work.far == work.memory == work.multiply == 0
@@ -58,9 +59,9 @@ def test_a_sparse_product_reads_the_lines_of_its_operands(precision, vector_byte
 
 @pytest.mark.parametrize("name", ["gemm", "mkl_gemm", "gemm_gradient", "mkl_gemm_gradient"])
 def test_a_dense_product_multiplies_a_vector_for_each_number(name):
-    work = getattr(costs(batch=100), name)(6, 10)
+    work = getattr(costs(batch=100), name)(48, 40)
     vectors = math.ceil(100 / 8)
-    counted = sum(1 for _ in np.ndindex(6, 10, vectors))
+    counted = sum(1 for _ in np.ndindex(48, 40, vectors))
     by_mkl = name.startswith("mkl_")
     assert (work.multiply, work.mkl_multiply) == ((0, counted) if by_mkl else (counted, 0))
 
@@ -68,7 +69,8 @@ def test_a_dense_product_multiplies_a_vector_for_each_number(name):
 def test_blocks_are_multiplied_with_their_zeros():
     model = costs(batch=32)
     product, gradient = model.spmm_blocked(6, 30, 10), model.sddmm_blocked(6, 30, 10)
-    assert product.multiply == gradient.multiply == 6 * 10 * 4
+    assert product.multiply == 8 * 10 * 4  # four rows are multiplied together
+    assert gradient.multiply == 16 * 10 * 32 / 8  # sixteen rows by each number
     assert product.near == gradient.near == 30 * (4 + 4) / LINE_BYTES
     # A non-zero is put to its place; of a gradient it is taken from there, and updated.
     assert gradient.pick - product.pick == 30
@@ -96,25 +98,40 @@ def test_what_is_streamed_comes_from_the_level_that_holds_it(size, level):
     assert work == Work(**{level: 2 * size / LINE_BYTES})
 
 
-def test_tiles_are_those_of_the_shortest_product():
-    model = costs(batch=1024)
-    for operands in (10, 1000, 100_000):
-        tiles = model.sparse_tiles(64, 5000, operands)
-        times = {
-            count: model.spmm(64, 5000, operands, count).time(model.machine)
-            for count in range(math.ceil(128 / 8), 129)
-        }
-        assert times[tiles] == min(times.values())
+@pytest.mark.parametrize(("batch", "tiles"), [(8, 1), (100, 1), (104, 1), (105, 2), (1024, 10)])
+def test_samples_are_cut_into_as_few_tiles_as_registers_hold_the_sums_of(batch, tiles):
+    assert costs(batch).sparse_tiles == tiles
 
 
-def test_tiles_become_narrow_where_activations_outgrow_the_cache():
-    machine = Machine(far=100.0)
-    model = costs(batch=1024, machine=machine)
-    few, many = (model.sparse_tiles(64, 50_000, operands) for operands in (100, 4000))
-    assert few == 128 // 8
-    width = math.ceil(128 / many) * machine.vector_bytes
-    assert many > few
-    assert 4000 * width <= machine.cache_bytes
+def test_what_stays_in_the_cache_is_gone_through_at_once():
+    machine = Machine(cache_bytes=1 << 19)
+    model = costs(batch=100, machine=machine)  # seven lines a row
+    most = (1 << 18) // (7 * LINE_BYTES)
+    assert model.panel(64, 64 * most, most, 1) == most
+    panel = model.panel(64, 64 * most, most + 1, 1)
+    assert panel < most
+    assert 2 * panel * 7 * LINE_BYTES <= machine.cache_bytes
+
+
+def test_panels_are_for_rows_with_many_non_zeros_in_each():
+    model = costs(batch=100)
+    panel = model.panel(64, 64 * 4000, 4000, 1)
+    in_panel = 4000 / panel
+    assert model.panel(64, int(64 * 9 * in_panel), 4000, 1) == panel
+    assert model.panel(64, int(64 * 7 * in_panel), 4000, 1) == 4000
+    assert model.panel(64, int(64 * 9 * in_panel), 4000, 1, least=16) == 4000
+
+
+def test_panels_read_from_the_second_cache_and_end_each_row_more_often():
+    model = costs(batch=100)
+    nnz, operands = 64 * 2000, 4000
+    panels = math.ceil(operands / model.panel(64, nnz, operands, 1))
+    work = model.spmm(64, nnz, operands)
+    assert panels > 1
+    assert work.near >= 7 * nnz
+    assert work.row == 64 * panels
+    sparse = model.spmm(64, 64 * 10, operands)
+    assert sparse.far == 7 * 64 * 10
 
 
 # Times
@@ -137,7 +154,7 @@ def test_the_units_of_work_are_the_constants_of_a_machine():
 
 
 KERNELS = {
-    "spmm": lambda model, n: model.spmm(50, n, 80, model.sparse_tiles(50, n, 80)),
+    "spmm": lambda model, n: model.spmm(50, n, 80),
     "spmm_blocked": lambda model, n: model.spmm_blocked(50, n, 80),
     "gemm": lambda model, n: model.gemm(n, 80),
     "mkl_gemm": lambda model, n: model.mkl_gemm(n, 80),
@@ -199,11 +216,21 @@ def test_a_dense_network_multiplies_what_its_layers_say(models, backend):
     model = check(models / "digits_dense.nerva", {}).model
     program = optimize(model, backend=backend, machine=machine, mkl=True)
     work = sum(works(program, program.graph("step"), machine), Work())
-    first, *others = (layer.inputs * layer.outputs for layer in model.layers)
     vectors = math.ceil(program.batch / 8)
-    expected = (2 * first + 3 * sum(others)) * vectors
-    by_mkl = backend == "mkl"
-    assert (work.multiply, work.mkl_multiply) == ((0, expected) if by_mkl else (expected, 0))
+
+    def whole(count, group):  # rows come in groups
+        return math.ceil(count / group) * group
+
+    numbers = 0
+    for number, layer in enumerate(model.layers):
+        inputs, outputs = layer.inputs, layer.outputs
+        if backend == "mkl":
+            numbers += max(inputs, 32) * max(outputs, 32) * (3 if number else 2)
+        else:
+            numbers += inputs * (whole(outputs, 4) + whole(outputs, 16))
+            numbers += outputs * whole(inputs, 4) if number else 0
+    expected = (numbers * vectors, 0)
+    assert (work.multiply, work.mkl_multiply) == (expected if backend != "mkl" else expected[::-1])
 
 
 def test_explain_tells_the_times_of_the_model(models):

@@ -138,6 +138,15 @@ def test_products_by_blocks_sanitized(name, models):
     assert_sanitized(generated)
 
 
+def test_products_in_panels_sanitized(models):
+    # on a machine with so small a cache, and one that multiplies so slowly that blocks are not chosen
+    generated, _ = native(
+        models / "digits.nerva", {"density": 0.5}, cache_bytes=6 << 10, multiply=9.0
+    )
+    assert "sparse_part" in generated.c_source
+    assert_sanitized(generated)
+
+
 @pytest.fixture
 def watched(tmp_path):
     """Run generated C on three threads under the thread sanitizer.

@@ -1,0 +1,77 @@
+"""Products whose activations are larger than the cache: compiled for a machine with a small one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nerva_dsl.check import check_source
+from nerva_dsl.driver import emit_model
+from nerva_dsl.machine import Machine
+from nerva_dsl.record import replace
+from nerva_dsl.runtime.build import build
+from nerva_dsl.runtime.loading import load_module
+from nerva_dsl.runtime.target import resolve_target
+from nerva_dsl.source import Source
+from nerva_dsl.tiling import number_bytes, tiling
+from oracle import assert_close, assert_interpreter_agrees, dense, observe, programs
+
+# Rows of no, of a few and of many non-zeros in a panel; `clip_norm` keeps the gradients, and the
+# last layer but one needs the transposed product.
+TEXT = """model panels
+input  x : float32[301]
+target t : class[3]
+h = relu(linear(x, 270, density = 0.6))
+g = tanh(linear(h, 150, density = {density}))
+y = linear(g, 3, density = 0.9)
+output = y
+loss   = softmax_cross_entropy(y, t)
+train {{ batch = {batch}; optimizer = nesterov(momentum = 0.9){clip} }}
+"""
+
+
+def module_of(model, machine):
+    generated = emit_model(model, backend="native", machine=machine)
+    return generated.c_source, load_module(build(generated, resolve_target("native")))
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+@pytest.mark.parametrize(("batch", "clip"), [(3, ""), (33, "; clip_norm = 0.01"), (110, "")])
+def test_panels_give_what_the_interpreter_gives(precision, vector_bytes, batch, clip):
+    text = TEXT.format(batch=batch, clip=clip, density=0.5)
+    model = replace(check_source(Source("panels.nerva", text), {}).model, precision=precision)
+    # Sixty rows of activations are as large as the cache, and multiplying is so slow that no
+    # product is one of blocks with their zeros.
+    size = number_bytes(precision)
+    row_bytes = tiling(batch, precision, vector_bytes).stride * size
+    machine = Machine(vector_bytes, cache_bytes=60 * row_bytes, multiply=9.0)
+    source, module = module_of(model, machine)
+    assert "sparse_part" in source
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((batch, 301))
+    t = rng.integers(0, 3, batch)
+    seen = observe(module.Model, module.Model(seed=1), x, t)
+    first, *_ = programs(model, precision)
+    assert_interpreter_agrees(first[1], seen, precision, first[0])
+
+
+def test_panels_do_not_change_a_bit():
+    """Sums are added up in the order of the non-zeros, wherever they wait in between."""
+    text = TEXT.format(batch=50, clip="", density=0.3)
+    model = check_source(Source("panels.nerva", text), {}).model
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((75, 301), dtype=np.float32)
+    t = rng.integers(0, 3, 75)
+    results = []
+    for cache_bytes in (1 << 13, 1 << 14, 1 << 24):
+        source, module = module_of(model, Machine(32, cache_bytes=cache_bytes, multiply=9.0))
+        assert ("sparse_part" in source) == (cache_bytes < 1 << 20)
+        for threads in (1, 2, 3):
+            net = module.Model(seed=1, threads=threads)
+            net.train_epoch(x, t, lr=0.1)
+            results.append([dense(value) for value in net.parameters().values()])
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert_close(results[0][0], results[-1][0], "float32", "weights")
