@@ -139,7 +139,7 @@ def test_products_by_blocks_sanitized(name, models):
 
 
 def test_products_in_panels_sanitized(models):
-    # on a machine with so small a cache, and one that multiplies so slowly that blocks are not chosen
+    # on a machine with a small cache that multiplies so slowly that blocks are not chosen
     generated, _ = native(
         models / "digits.nerva", {"density": 0.5}, cache_bytes=6 << 10, multiply=9.0
     )
