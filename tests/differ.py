@@ -12,6 +12,7 @@ from generate import Program, Run
 from oracle import (
     LONGEST,
     SMOOTH,
+    TOLERANCE,
     assert_close,
     at_pattern,
     clear,
@@ -101,7 +102,7 @@ def assert_differentiates(
     run.loss.mean().backward()
     expected = gradients_of(tensors)
     own = net.gradients(x, t)
-    scales = _cancelled(run, expected, normalizes=program.normalizes)
+    scales = _cancelled(run, expected, precision, normalizes=program.normalizes)
     for name, gradient in own.items():
         at_weights = at_pattern(expected[name], parameters[name])
         scale = scales.get(name, 0.0)
@@ -112,7 +113,7 @@ def assert_differentiates(
 
 
 def _cancelled(
-    run: Run, gradients: Mapping[str, np.ndarray], *, normalizes: bool
+    run: Run, gradients: Mapping[str, np.ndarray], precision: str, *, normalizes: bool
 ) -> dict[str, float]:
     """A tenth of the terms' sizes of each gradient.
 
@@ -134,8 +135,11 @@ def _cancelled(
         if z.grad is not None:
             sizes[f"{name}.weight"] = (z.grad.abs().T @ x.abs()).max().item()
             sizes[f"{name}.bias"] = z.grad.abs().sum(0).max().item()
-    # Before a batch norm the terms are themselves what is left of larger ones.
-    least = 1e-3 * largest(gradients) if normalizes else 0.0
+    # Before a batch norm the terms are themselves what is left of larger ones. Behind it is what is
+    # left of the terms x and mean: their rounding, divided by a small spread.
+    ill = max((terms.max().item() for terms in run.standards.values()), default=0.0)
+    rounding = 2 * np.finfo(precision).eps * ill / TOLERANCE[precision]
+    least = max(1e-3, rounding) * largest(gradients) if normalizes else 0.0
     return {name: max(0.1 * size, least) for name, size in sizes.items()}
 
 
@@ -192,7 +196,9 @@ class _Trainer:
         for tensor in self.tensors.values():
             tensor.grad = None
         run.loss.mean().backward()
-        scales = _cancelled(run, gradients_of(self.tensors), normalizes=self.program.normalizes)
+        scales = _cancelled(
+            run, gradients_of(self.tensors), "float64", normalizes=self.program.normalizes
+        )
         factor = self._adjust()
         for optimizer in self.optimizers:
             optimizer.step()

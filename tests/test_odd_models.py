@@ -38,7 +38,7 @@ BODIES = {
     "no bias": "h = relu(linear(x, 4, bias = false))\ny = linear(h, 3, bias = false)",
     "a long sum": f"function f(z) = {' + '.join(['0.002 * tanh(z)'] * 190)}\ny = f(linear(x, 3))",
     "a long product": f"function f(z) = {' * '.join(['z'] * 300)}\ny = f(linear(x, 3))",
-    "deep calls": f"function f(z) = {'tanh(' * 200}z{')' * 200}\ny = f(linear(x, 3))",
+    "deep calls": f"function f(z) = {'tanh(' * 100}z{')' * 100}\ny = f(linear(x, 3))",
     "factors whose product is no float32": "function f(z) = 1e-30 * (1e-30 * (1e35 * z)) * 1e24\n"
     "y = f(linear(x, 3))",
     "a linear that the loss does not reach": "h = relu(linear(x, 4))\ny = linear(h, 3)\n"

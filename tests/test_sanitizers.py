@@ -9,22 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from nerva_dsl import driver
 from nerva_dsl.ir.operations import Group
 from nerva_dsl.runtime.build import build
 from nerva_dsl.runtime.target import resolve_target
 
-SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-MODELS = {
-    "custom": {},
-    "residual": {},
-    "digits_dense": {},
-    "autoencoder": {},
-    "cifar10": {"width": 40},
-    "digits": {},
-    "rigl": {},
-}
+# Compiling with sanitizers and all optimisations takes a minute for some models.
+SANITIZE = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+WATCH = ("-O1", "-fsanitize=thread")
+NAMES = sorted(
+    path.stem for path in (ROOT / "models").glob("*.nerva") if "\nmodel " in path.read_text()
+)
+MODELS = {name: {} for name in NAMES} | {"cifar10": {"width": 40}}
 # Products by blocks, of dense weights and of sparse ones that have half of their numbers.
 BLOCKED = {
     "digits_dense": ({}, {"gemm", "gemm_transposed", "gemm_gradient"}),
@@ -52,7 +50,8 @@ def data(n):
     return X, random.normal(size=(n, target["size"]))
 
 
-for count in (1, batch, batch + 1, 2 * batch - 1):
+least = spec["smallest_batch"]
+for count in (least, batch, batch + least, 2 * batch - 1):
     X, t = data(count)
     few = (X[:batch], None if t is None else t[:batch])
     net = module.Model(threads=teams[count % len(teams)])
@@ -76,10 +75,9 @@ print("clean")
 """
 
 
-RACY = {
-    "digits_dense": ({}, {}),
-    "digits": ({"density": 0.5}, {"multiply": 0.001}),
-    "cifar10": ({"width": 40}, {}),
+RACY = {name: (name, overrides, {}) for name, overrides in MODELS.items()} | {
+    "blocks": ("digits", {"density": 0.5}, {"multiply": 0.001}),
+    "panels": ("digits", {"density": 0.5}, {"multiply": 9.0, "cache_bytes": 6 << 10}),
 }
 """Models whose threads are watched: values of their parameters, and constants of the machine."""
 
@@ -166,7 +164,7 @@ def watched(tmp_path):
     def watch(generated):
         return run(
             generated,
-            ("-fsanitize=thread",),
+            WATCH,
             "3",
             in_order,
             LD_PRELOAD=f"{library('libtsan.so')} {team}",
@@ -179,8 +177,8 @@ def watched(tmp_path):
 
 @pytest.mark.parametrize("name", RACY)
 def test_threads(name, models, watched):
-    overrides, constants = RACY[name]
-    generated, _ = native(models / f"{name}.nerva", overrides, **constants)
+    file, overrides, constants = RACY[name]
+    generated, _ = native(models / f"{file}.nerva", overrides, **constants)
     done = watched(generated)
     assert (done.returncode, done.stdout) == (0, "clean\n"), done.stderr[:9000]
 

@@ -15,12 +15,23 @@ typedef struct {
     int number, size;
 } Member;
 
+/* Loops whose iterations threads take as they come. A thread may be some loops ahead of another. */
+typedef struct {
+    unsigned number;
+    long next, end, step, chunk;
+} Loop;
+
+enum { LOOPS = 64 };
+static Loop loops[LOOPS];
+static __thread unsigned loop;
+
 static void *work(void *argument)
 {
     const Member *member = argument;
     number = member->number;
     size = member->size;
     singles = 0;
+    loop = 0;
     member->body(member->data);
     return NULL;
 }
@@ -34,6 +45,8 @@ void GOMP_parallel(void (*body)(void *), void *data, unsigned threads, unsigned 
     Member *members = calloc(threads, sizeof *members);
     pthread_barrier_init(&barrier, NULL, threads);
     taken = 0;
+    for (int i = 0; i < LOOPS; i++)
+        loops[i].number = 0;
     for (unsigned i = 0; i < threads; i++) {
         members[i] = (Member){body, data, (int)i, (int)threads};
         if (i > 0)
@@ -63,6 +76,38 @@ _Bool GOMP_single_start(void)
     pthread_mutex_unlock(&lock);
     return first;
 }
+
+/* Take iterations: relaxed, so that the order in which they are taken excuses no race. */
+_Bool GOMP_loop_nonmonotonic_dynamic_next(long *begin, long *end)
+{
+    Loop *here = &loops[loop % LOOPS];
+    const long size = here->step * here->chunk;
+    *begin = __atomic_fetch_add(&here->next, size, __ATOMIC_RELAXED);
+    if (here->step > 0 ? *begin >= here->end : *begin <= here->end)
+        return 0;
+    *end = *begin + size;
+    if (here->step > 0 ? *end > here->end : *end < here->end)
+        *end = here->end;
+    return 1;
+}
+
+_Bool GOMP_loop_nonmonotonic_dynamic_start(long first, long last, long step, long chunk,
+                                           long *begin, long *end)
+{
+    Loop *here = &loops[++loop % LOOPS];
+    pthread_mutex_lock(&lock);
+    if (here->number != loop)
+        *here = (Loop){loop, first, last, step, chunk};
+    pthread_mutex_unlock(&lock);
+    return GOMP_loop_nonmonotonic_dynamic_next(begin, end);
+}
+
+void GOMP_loop_end(void)
+{
+    pthread_barrier_wait(&barrier);
+}
+
+void GOMP_loop_end_nowait(void) {}
 
 void GOMP_critical_start(void)
 {
