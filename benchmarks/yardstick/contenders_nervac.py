@@ -64,7 +64,7 @@ def compile_network(workload: Workload, density: float, backend: str) -> Compile
         NervaError: there is no C compiler, or no such backend.
         ImportError: the backend's libraries are not found.
     """
-    params = {**workload.params, "density": density}
+    params: dict[str, Any] = {**workload.params, "density": density}
     return Compiled(backend, nerva_dsl.compile(workload.model_file, backend=backend, **params))
 
 
