@@ -5,6 +5,7 @@
  * loop is called by all threads of the team. Each row, or tile of samples, is computed by one thread
  * in an order that does not depend on how many there are.
  */
+#define _DEFAULT_SOURCE           /* madvise */
 #include <math.h>
 #include <omp.h>
 #include <sched.h>
@@ -12,6 +13,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
@@ -74,10 +78,13 @@ enum {
     STRIDE = 32,    /* numbers from one row of an activation to the next */
     SAMPLES = 32,    /* of which turned rows are kept */
     STRIP = 64,       /* rows of a product that one thread goes through together */
+    PANEL_STRIP = 256, /* the same where they go through panels */
     BLOCK = 16         /* non-zeros whose gradients are computed at once */
 };
 enum {
     VECTOR_BYTES = 64,
+    LINE = 64 / sizeof(real), /* numbers in a cache line */
+    AHEAD = 10,               /* non-zeros after which a row of activations is needed that is fetched */
     CHUNK = 1024              /* features that one thread gathers of a few samples */
 };
 
@@ -101,9 +108,9 @@ typedef struct {
     real *value;
     real *state[1];
     int64_t *row_start;       /* [rows + 1] */
-    int32_t *column;          /* [numbers], ascending within a row */
+    int32_t *column;          /* [numbers + AHEAD], ascending within a row */
     int64_t *column_start;    /* [columns + 1] */
-    int32_t *row;             /* [numbers], ascending within a column */
+    int32_t *row;             /* [numbers + AHEAD], ascending within a column */
     int32_t *position;        /* where a number of the CSR order lies by columns */
     real *transposed;         /* the values by columns */
 } Array;
@@ -164,17 +171,31 @@ static size_t lay_out(nerva_model *model, char *memory)
             array->state[state] = take(memory, &used, sizeof(real) * numbers);
         if (SHAPE[i].sparse) {
             array->row_start = take(memory, &used, sizeof(int64_t) * (size_t)(array->rows + 1));
-            array->column = take(memory, &used, sizeof(int32_t) * numbers);
+            array->column = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
         }
         if (SHAPE[i].mirrored) {
             array->column_start =
                 take(memory, &used, sizeof(int64_t) * (size_t)(array->columns + 1));
-            array->row = take(memory, &used, sizeof(int32_t) * numbers);
+            array->row = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
             array->position = take(memory, &used, sizeof(int32_t) * numbers);
             array->transposed = take(memory, &used, sizeof(real) * numbers);
         }
     }
     return used;
+}
+
+/* Ask for large pages: non-zeros come to rows of activations, and to copies of weights, all over the
+ * memory, more places than the processor has addresses of small pages at hand. */
+static void prefer_large_pages(void *memory, size_t bytes)
+{
+#if defined(__linux__)
+    enum { PAGE = 4096, LARGE_PAGE = 1 << 21 };
+    const uintptr_t begin = ((uintptr_t)memory + PAGE - 1) / PAGE * PAGE;
+    if (bytes > 4 * LARGE_PAGE)
+        (void)madvise((void *)begin, (bytes - PAGE) / PAGE * PAGE, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)bytes;
+#endif
 }
 
 nerva_model *nerva_create(void)
@@ -188,6 +209,7 @@ nerva_model *nerva_create(void)
         free(model);
         return NULL;
     }
+    prefer_large_pages(model->block, bytes);
     const uintptr_t begin = (uintptr_t)model->block + ALIGNMENT - 1;
     lay_out(model, (char *)(begin - begin % ALIGNMENT));
     return model;
@@ -221,6 +243,11 @@ int32_t *nerva_column(nerva_model *model, int parameter)
     return model->arrays[parameter].column;
 }
 
+static inline int64_t at_most(int64_t size, int64_t most)
+{
+    return size < most ? size : most;
+}
+
 enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
 
 typedef struct {
@@ -249,6 +276,13 @@ static Rows share(const int64_t *start, int64_t rows, int tile, int tiles)
     const int64_t work = start[rows] + ROW_WORK * rows;
     return (Rows){ row_after(start, rows, work * tiles * thread / threads - work * tile),
                    row_after(start, rows, work * tiles * (thread + 1) / threads - work * tile) };
+}
+
+/* Of how many non-zeros a row's part in a panel of so many columns is fetched ahead: their stream is
+ * too short for the processor to see it coming. */
+static inline int64_t in_panel(const int64_t *start, int64_t rows, int64_t columns, int64_t panel)
+{
+    return start[rows] / rows * panel / columns + LINE;
 }
 
 /* The one place that derives everything else from a pattern and its values: sorts the non-zeros by
@@ -739,6 +773,9 @@ static inline void sparse_tile_2(const real *value, const int32_t *index, int64_
 {
     vector s0 = {0}, s1 = {0};
     for (int64_t q = begin; q < end; q++) {
+        const real *const ahead = x + (int64_t)index[q + AHEAD] * STRIDE;
+        for (int start = 0; start < 2 * LANES; start += LINE)
+            __builtin_prefetch(ahead + start);
         const vector *const from = (const vector *)(x + (int64_t)index[q] * STRIDE);
         const real w = value[q];
         s0 += w * from[0];
@@ -896,7 +933,6 @@ static inline void dense_tile_2(const real *w, int64_t depth, const real *x, rea
 
 enum {
     STRIPE = 2 * LANES,    /* rows whose gradients are computed together */
-    LINE = 64 / sizeof(real),  /* numbers in a cache line */
     GROUP = 4 * STRIPE,    /* rows that go through the columns together */
     COLUMNS = 12,            /* columns at once: as many registers hold the sums */
     ACROSS = 96             /* columns that are gone through together */
@@ -1335,8 +1371,8 @@ KERNEL spmm_relu(const Array *weight, const real *restrict value, const real *re
         const Rows mine = share(weight->row_start, weight->rows, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row],
-                          weight->row_start[row + 1], x + start, sum);
+            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                          x + start, sum);
             const real bias_value = bias[row];
             real *const to_relu_row = to_relu + row * STRIDE + start;
             #pragma omp simd
@@ -1440,8 +1476,8 @@ KERNEL spmm_sigmoid(const Array *weight, const real *restrict value, const real 
         const Rows mine = share(weight->row_start, weight->rows, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row],
-                          weight->row_start[row + 1], x + start, sum);
+            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                          x + start, sum);
             const real bias_value = bias[row];
             real *const to_sigmoid_row = to_sigmoid + row * STRIDE + start;
             #pragma omp simd
@@ -1465,8 +1501,8 @@ KERNEL spmm_pow(const Array *weight, const real *restrict value, const real *res
         const Rows mine = share(weight->row_start, weight->rows, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row],
-                          weight->row_start[row + 1], x + start, sum);
+            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                          x + start, sum);
             const real bias_value = bias[row];
             const real *const input_row = input + row * STRIDE + start;
             real *const to_pow_row = to_pow + row * STRIDE + start;
@@ -1519,8 +1555,8 @@ KERNEL spmm_sigmoid_slope(const Array *weight, const real *restrict value, const
         const Rows mine = share(weight->row_start, weight->rows, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row],
-                          weight->row_start[row + 1], x + start, sum);
+            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                          x + start, sum);
             const real bias_value = bias[row];
             const real samples = (real)count;
             const real *const input_row = input + row * STRIDE + start;
@@ -1568,8 +1604,8 @@ KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict valu
         const Rows mine = share(weight->column_start, weight->columns, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->row, weight->column_start[row],
-                          weight->column_start[row + 1], dz + start, sum);
+            sparse_tile_2(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
+                          dz + start, sum);
             const real *const input_row = input + row * STRIDE + start;
             real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
             #pragma omp simd
@@ -1767,8 +1803,8 @@ KERNEL spmm_pow_sigmoid_slope(const Array *weight, const real *restrict value, c
         const Rows mine = share(weight->row_start, weight->rows, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row],
-                          weight->row_start[row + 1], x + start, sum);
+            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                          x + start, sum);
             const real bias_value = bias[row];
             const real *const input_row = input + row * STRIDE + start;
             const real samples = (real)count;
@@ -1855,6 +1891,7 @@ KERNEL sddmm_blocked_momentum(Array *weight, const real *restrict dz, const real
                         for (int64_t q = 0; q < end - begin - found && q < found + LINE; q += LINE) {
                             __builtin_prefetch(&weight->value[begin + found + q], 1);
                             __builtin_prefetch(&weight->state[0][begin + found + q], 1);
+                            __builtin_prefetch(&weight->position[begin + found + q], 1);
                         }
 
                         for (int64_t q = begin; q < begin + found; q++) {

@@ -5,6 +5,7 @@
  * loop is called by all threads of the team. Each row, or tile of samples, is computed by one thread
  * in an order that does not depend on how many there are.
  */
+#define _DEFAULT_SOURCE           /* madvise */
 #include <math.h>
 #include <omp.h>
 #include <sched.h>
@@ -12,6 +13,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
@@ -74,10 +78,13 @@ enum {
     STRIDE = 32,    /* numbers from one row of an activation to the next */
     SAMPLES = 32,    /* of which turned rows are kept */
     STRIP = 64,       /* rows of a product that one thread goes through together */
+    PANEL_STRIP = 256, /* the same where they go through panels */
     BLOCK = 16         /* non-zeros whose gradients are computed at once */
 };
 enum {
     VECTOR_BYTES = 64,
+    LINE = 64 / sizeof(real), /* numbers in a cache line */
+    AHEAD = 10,               /* non-zeros after which a row of activations is needed that is fetched */
     CHUNK = 1024              /* features that one thread gathers of a few samples */
 };
 
@@ -101,9 +108,9 @@ typedef struct {
     real *value;
     real *state[1];
     int64_t *row_start;       /* [rows + 1] */
-    int32_t *column;          /* [numbers], ascending within a row */
+    int32_t *column;          /* [numbers + AHEAD], ascending within a row */
     int64_t *column_start;    /* [columns + 1] */
-    int32_t *row;             /* [numbers], ascending within a column */
+    int32_t *row;             /* [numbers + AHEAD], ascending within a column */
     int32_t *position;        /* where a number of the CSR order lies by columns */
     real *transposed;         /* the values by columns */
 } Array;
@@ -164,17 +171,31 @@ static size_t lay_out(nerva_model *model, char *memory)
             array->state[state] = take(memory, &used, sizeof(real) * numbers);
         if (SHAPE[i].sparse) {
             array->row_start = take(memory, &used, sizeof(int64_t) * (size_t)(array->rows + 1));
-            array->column = take(memory, &used, sizeof(int32_t) * numbers);
+            array->column = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
         }
         if (SHAPE[i].mirrored) {
             array->column_start =
                 take(memory, &used, sizeof(int64_t) * (size_t)(array->columns + 1));
-            array->row = take(memory, &used, sizeof(int32_t) * numbers);
+            array->row = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
             array->position = take(memory, &used, sizeof(int32_t) * numbers);
             array->transposed = take(memory, &used, sizeof(real) * numbers);
         }
     }
     return used;
+}
+
+/* Ask for large pages: non-zeros come to rows of activations, and to copies of weights, all over the
+ * memory, more places than the processor has addresses of small pages at hand. */
+static void prefer_large_pages(void *memory, size_t bytes)
+{
+#if defined(__linux__)
+    enum { PAGE = 4096, LARGE_PAGE = 1 << 21 };
+    const uintptr_t begin = ((uintptr_t)memory + PAGE - 1) / PAGE * PAGE;
+    if (bytes > 4 * LARGE_PAGE)
+        (void)madvise((void *)begin, (bytes - PAGE) / PAGE * PAGE, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)bytes;
+#endif
 }
 
 nerva_model *nerva_create(void)
@@ -188,6 +209,7 @@ nerva_model *nerva_create(void)
         free(model);
         return NULL;
     }
+    prefer_large_pages(model->block, bytes);
     const uintptr_t begin = (uintptr_t)model->block + ALIGNMENT - 1;
     lay_out(model, (char *)(begin - begin % ALIGNMENT));
     return model;
@@ -221,6 +243,11 @@ int32_t *nerva_column(nerva_model *model, int parameter)
     return model->arrays[parameter].column;
 }
 
+static inline int64_t at_most(int64_t size, int64_t most)
+{
+    return size < most ? size : most;
+}
+
 enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
 
 typedef struct {
@@ -249,6 +276,13 @@ static Rows share(const int64_t *start, int64_t rows, int tile, int tiles)
     const int64_t work = start[rows] + ROW_WORK * rows;
     return (Rows){ row_after(start, rows, work * tiles * thread / threads - work * tile),
                    row_after(start, rows, work * tiles * (thread + 1) / threads - work * tile) };
+}
+
+/* Of how many non-zeros a row's part in a panel of so many columns is fetched ahead: their stream is
+ * too short for the processor to see it coming. */
+static inline int64_t in_panel(const int64_t *start, int64_t rows, int64_t columns, int64_t panel)
+{
+    return start[rows] / rows * panel / columns + LINE;
 }
 
 /* The one place that derives everything else from a pattern and its values: sorts the non-zeros by
@@ -787,6 +821,9 @@ static inline void sparse_tile_2(const real *value, const int32_t *index, int64_
 {
     vector s0 = {0}, s1 = {0};
     for (int64_t q = begin; q < end; q++) {
+        const real *const ahead = x + (int64_t)index[q + AHEAD] * STRIDE;
+        for (int start = 0; start < 2 * LANES; start += LINE)
+            __builtin_prefetch(ahead + start);
         const vector *const from = (const vector *)(x + (int64_t)index[q] * STRIDE);
         const real w = value[q];
         s0 += w * from[0];
@@ -1050,7 +1087,6 @@ static inline void dense_tile_2(const real *w, int64_t depth, const real *x, rea
 
 enum {
     STRIPE = 2 * LANES,    /* rows whose gradients are computed together */
-    LINE = 64 / sizeof(real),  /* numbers in a cache line */
     GROUP = 4 * STRIPE,    /* rows that go through the columns together */
     COLUMNS = 12,            /* columns at once: as many registers hold the sums */
     ACROSS = 96             /* columns that are gone through together */
@@ -1397,20 +1433,6 @@ static inline void gradient_tile(const real *dz, const real *x, int64_t left, in
     to11[1] = s11_1;
 }
 
-/* The first non-zero of a row that is not left of a column. */
-static inline int64_t first_from(const Array *weight, int64_t row, int64_t column)
-{
-    int64_t low = weight->row_start[row], high = weight->row_start[row + 1];
-    while (low < high) {
-        const int64_t middle = low + (high - low) / 2;
-        if (weight->column[middle] < column)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 /* gradient[r][k] = sums[k][r] of a stripe of rows and `across` columns. */
 static inline void turn_sums(const real (*sums)[STRIPE], int64_t across, real (*gradient)[ACROSS])
 {
@@ -1490,8 +1512,8 @@ KERNEL spmm_relu(const Array *weight, const real *restrict value, const real *re
         const Rows mine = share(weight->row_start, weight->rows, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row],
-                          weight->row_start[row + 1], x + start, sum);
+            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                          x + start, sum);
             const real bias_value = bias[row];
             real *const to_relu_row = to_relu + row * STRIDE + start;
             #pragma omp simd
@@ -1563,8 +1585,8 @@ KERNEL spmm_linear(const Array *weight, const real *restrict value, const real *
         const Rows mine = share(weight->row_start, weight->rows, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row],
-                          weight->row_start[row + 1], x + start, sum);
+            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                          x + start, sum);
             const real bias_value = bias[row];
             real *const to_linear_row = to_linear + row * STRIDE + start;
             #pragma omp simd
@@ -1800,52 +1822,66 @@ KERNEL spmm_transposed_blocked_relu_slope(const Array *weight, const real *restr
 
 /* dz times transposed x at the non-zeros of W
  *   branches.nerva:19: y      = linear(h, 10)
+ *   branches.nerva:18: h      = relu(linear(joined, 64))
+ *   branches.nerva:14: wide   = relu(linear(scaled, 192))
  */
-KERNEL sddmm_blocked_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t wide, real *restrict to_gradient)
+KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real *restrict to_gradient)
 {
-    #pragma omp for collapse(2) schedule(static) nowait
-    for (int64_t top = 0; top < weight->rows; top += GROUP)
-        for (int64_t first = 0; first < weight->columns; first += wide) {
-            const int64_t tall = weight->rows - top < GROUP ? weight->rows - top : GROUP;
-            const int64_t last = weight->columns - first < wide ? weight->columns : first + wide;
-            _Alignas(VECTOR_BYTES) real turned[GROUP * SAMPLES];
-            int64_t next[GROUP];
-            for (int64_t row = 0; row < tall; row++)
-                next[row] = first_from(weight, top + row, first);
-            for (int64_t left = first; left < last; left += ACROSS) {
-                const int64_t across = last - left < ACROSS ? last - left : ACROSS;
-                for (int64_t stripe = 0; stripe < tall; stripe += STRIPE) {
-                    real *const here = turned + stripe * SAMPLES;
-                    _Alignas(VECTOR_BYTES) real sums[ACROSS][STRIPE] = {{0}};
-                    for (int sample = 0; sample < WIDTH; sample += SAMPLES) {
-                        const int samples = WIDTH - sample < SAMPLES ? WIDTH - sample : SAMPLES;
-                        if (SAMPLES < WIDTH || left == first)
-                            turn_rows(dz + (top + stripe) * STRIDE + sample, tall - stripe, samples, here);
-                        for (int64_t column = 0; column < across; column += COLUMNS)
-                            gradient_tile(here, x + (left + column) * STRIDE + sample,
-                                          across - column, samples, sums + column);
+    const int32_t *const column = weight->column;
+    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
+    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
+     * block of non-zeros may end beyond its panel; the last ones of a row are less than a block. */
+    for (int64_t strip = mine.begin; strip < mine.end; strip += PANEL_STRIP) {
+        const int64_t tall = at_most(mine.end - strip, PANEL_STRIP);
+        const int64_t *const ends = weight->row_start + strip + 1;
+        int64_t next[PANEL_STRIP];
+        memcpy(next, ends - 1, sizeof *next * (size_t)tall);
+        for (int64_t limit = panel;; limit += panel) {
+            for (int64_t part = 0; part < tall; part++) {
+                const real *const here = dz + (strip + part) * STRIDE;
+                const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
+                if (panel < weight->columns)
+                    for (int64_t q = next[ahead]; q < at_most(ends[ahead], next[ahead] + span); q += LINE) {
+                        __builtin_prefetch(column + q);
                     }
-                    for (int64_t r = 0; r < STRIPE && stripe + r < tall; r++) {
-                        const int64_t row = stripe + r;
-                        const int64_t begin = next[row], end = weight->row_start[top + row + 1];
-                        const int32_t *const place = weight->column + begin;
-                        real gradient[ACROSS];
-                        int64_t found = 0;
-                        for (; begin + found < end && place[found] < left + across; found++)
-                            gradient[found] = sums[place[found] - left][r];
-                        next[row] = begin + found;
-                        #pragma omp simd
-                        for (int64_t k = 0; k < found; k++) {
-                            const int64_t q = begin + k;
-                            const real g = gradient[k];
-                            to_gradient[q] = g;
-                        }
-
-
+                _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+                int64_t begin = next[part];
+                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
+                    dots(here, x, column + begin, gradient);
+                    #pragma omp simd
+                    for (int i = 0; i < BLOCK; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        to_gradient[q] = g;
                     }
+
                 }
+                if (limit >= weight->columns && begin < end) {
+                    const int rest = (int)(end - begin);
+                    if (2 * rest < BLOCK)
+                        for (int i = 0; i < rest; i++)
+                            gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
+                    else {
+                        int32_t padded[BLOCK];
+                        for (int i = 0; i < BLOCK; i++)
+                            padded[i] = column[begin + (i < rest ? i : 0)];
+                        dots(here, x, padded, gradient);
+                    }
+                    #pragma omp simd
+                    for (int i = 0; i < rest; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        to_gradient[q] = g;
+                    }
+
+                }
+                next[part] = begin;
             }
+            if (limit >= weight->columns)
+                break;
         }
+    }
 }
 
 /* transposed W times dz
@@ -1858,57 +1894,12 @@ KERNEL spmm_transposed(const Array *weight, const real *restrict value, const re
         const Rows mine = share(weight->column_start, weight->columns, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->row, weight->column_start[row],
-                          weight->column_start[row + 1], dz + start, sum);
+            sparse_tile_2(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
+                          dz + start, sum);
             real *const to_sum_row = to_sum + row * STRIDE + start;
             #pragma omp simd
             for (int column = 0; column < 2 * LANES; column++) {
                 to_sum_row[column] = column < live ? sum[column] : 0;
-            }
-        }
-    }
-}
-
-/* dz times transposed x at the non-zeros of W
- *   branches.nerva:18: h      = relu(linear(joined, 64))
- *   branches.nerva:14: wide   = relu(linear(scaled, 192))
- */
-KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real *restrict to_gradient)
-{
-    const int32_t *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
-     * block of non-zeros may end beyond its panel. */
-    for (int64_t first = mine.begin; first < mine.end; first += STRIP) {
-        const int64_t last = mine.end - first < STRIP ? mine.end : first + STRIP;
-        int64_t next[STRIP];
-        for (int64_t row = first; row < last; row++)
-            next[row - first] = weight->row_start[row];
-        for (int64_t limit = panel;; limit += panel) {
-            for (int64_t row = first; row < last; row++) {
-                const real *const here = dz + row * STRIDE;
-                const int64_t end = weight->row_start[row + 1];
-                int64_t begin = next[row - first];
-                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
-                    _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-                    dots(here, x, column + begin, gradient);
-                    #pragma omp simd
-                    for (int i = 0; i < BLOCK; i++) {
-                        const int64_t q = begin + i;
-                        const real g = gradient[i];
-                        to_gradient[q] = g;
-                    }
-                }
-                next[row - first] = begin;
-            }
-            if (limit >= weight->columns)
-                break;
-        }
-        for (int64_t row = first; row < last; row++) {
-            const real *const here = dz + row * STRIDE;
-            for (int64_t q = next[row - first]; q < weight->row_start[row + 1]; q++) {
-                const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-                to_gradient[q] = g;
             }
         }
     }
@@ -2101,82 +2092,34 @@ KERNEL featurewise_nesterov(int64_t rows, real lr, real step, const real *restri
 
 /* dz times transposed x at the non-zeros of W, update by nesterov
  *   branches.nerva:19: y      = linear(h, 10)
- */
-KERNEL sddmm_blocked_nesterov(Array *weight, const real *restrict dz, const real *restrict x, int64_t wide, real lr, real step)
-{
-    #pragma omp for collapse(2) schedule(static) nowait
-    for (int64_t top = 0; top < weight->rows; top += GROUP)
-        for (int64_t first = 0; first < weight->columns; first += wide) {
-            const int64_t tall = weight->rows - top < GROUP ? weight->rows - top : GROUP;
-            const int64_t last = weight->columns - first < wide ? weight->columns : first + wide;
-            _Alignas(VECTOR_BYTES) real turned[GROUP * SAMPLES];
-            int64_t next[GROUP];
-            for (int64_t row = 0; row < tall; row++)
-                next[row] = first_from(weight, top + row, first);
-            for (int64_t left = first; left < last; left += ACROSS) {
-                const int64_t across = last - left < ACROSS ? last - left : ACROSS;
-                for (int64_t stripe = 0; stripe < tall; stripe += STRIPE) {
-                    real *const here = turned + stripe * SAMPLES;
-                    _Alignas(VECTOR_BYTES) real sums[ACROSS][STRIPE] = {{0}};
-                    for (int sample = 0; sample < WIDTH; sample += SAMPLES) {
-                        const int samples = WIDTH - sample < SAMPLES ? WIDTH - sample : SAMPLES;
-                        if (SAMPLES < WIDTH || left == first)
-                            turn_rows(dz + (top + stripe) * STRIDE + sample, tall - stripe, samples, here);
-                        for (int64_t column = 0; column < across; column += COLUMNS)
-                            gradient_tile(here, x + (left + column) * STRIDE + sample,
-                                          across - column, samples, sums + column);
-                    }
-                    for (int64_t r = 0; r < STRIPE && stripe + r < tall; r++) {
-                        const int64_t row = stripe + r;
-                        const int64_t begin = next[row], end = weight->row_start[top + row + 1];
-                        const int32_t *const place = weight->column + begin;
-                        real gradient[ACROSS];
-                        int64_t found = 0;
-                        for (; begin + found < end && place[found] < left + across; found++)
-                            gradient[found] = sums[place[found] - left][r];
-                        next[row] = begin + found;
-                        #pragma omp simd
-                        for (int64_t k = 0; k < found; k++) {
-                            const int64_t q = begin + k;
-                            const real g = gradient[k];
-                            update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-                        }
-                        for (int64_t q = 0; q < end - begin - found && q < found + LINE; q += LINE) {
-                            __builtin_prefetch(&weight->value[begin + found + q], 1);
-                            __builtin_prefetch(&weight->state[0][begin + found + q], 1);
-                        }
-
-                        for (int64_t q = begin; q < begin + found; q++) {
-                            weight->transposed[weight->position[q]] = weight->value[q];
-                        }
-
-                    }
-                }
-            }
-        }
-}
-
-/* dz times transposed x at the non-zeros of W, update by nesterov
  *   branches.nerva:18: h      = relu(linear(joined, 64))
  */
 KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step)
 {
     const int32_t *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
     /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
-     * block of non-zeros may end beyond its panel. */
-    for (int64_t first = mine.begin; first < mine.end; first += STRIP) {
-        const int64_t last = mine.end - first < STRIP ? mine.end : first + STRIP;
-        int64_t next[STRIP];
-        for (int64_t row = first; row < last; row++)
-            next[row - first] = weight->row_start[row];
+     * block of non-zeros may end beyond its panel; the last ones of a row are less than a block. */
+    for (int64_t strip = mine.begin; strip < mine.end; strip += PANEL_STRIP) {
+        const int64_t tall = at_most(mine.end - strip, PANEL_STRIP);
+        const int64_t *const ends = weight->row_start + strip + 1;
+        int64_t next[PANEL_STRIP];
+        memcpy(next, ends - 1, sizeof *next * (size_t)tall);
         for (int64_t limit = panel;; limit += panel) {
-            for (int64_t row = first; row < last; row++) {
-                const real *const here = dz + row * STRIDE;
-                const int64_t end = weight->row_start[row + 1];
-                int64_t begin = next[row - first];
+            for (int64_t part = 0; part < tall; part++) {
+                const real *const here = dz + (strip + part) * STRIDE;
+                const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
+                if (panel < weight->columns)
+                    for (int64_t q = next[ahead]; q < at_most(ends[ahead], next[ahead] + span); q += LINE) {
+                        __builtin_prefetch(column + q);
+                        __builtin_prefetch(&weight->value[q], 1);
+                        __builtin_prefetch(&weight->state[0][q], 1);
+                        __builtin_prefetch(&weight->position[q], 1);
+                    }
+                _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+                int64_t begin = next[part];
                 for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
-                    _Alignas(VECTOR_BYTES) real gradient[BLOCK];
                     dots(here, x, column + begin, gradient);
                     #pragma omp simd
                     for (int i = 0; i < BLOCK; i++) {
@@ -2187,19 +2130,34 @@ KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restri
                     for (int64_t q = begin; q < begin + BLOCK; q++) {
                         weight->transposed[weight->position[q]] = weight->value[q];
                     }
+
                 }
-                next[row - first] = begin;
+                if (limit >= weight->columns && begin < end) {
+                    const int rest = (int)(end - begin);
+                    if (2 * rest < BLOCK)
+                        for (int i = 0; i < rest; i++)
+                            gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
+                    else {
+                        int32_t padded[BLOCK];
+                        for (int i = 0; i < BLOCK; i++)
+                            padded[i] = column[begin + (i < rest ? i : 0)];
+                        dots(here, x, padded, gradient);
+                    }
+                    #pragma omp simd
+                    for (int i = 0; i < rest; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+                    }
+                    for (int64_t q = begin; q < begin + rest; q++) {
+                        weight->transposed[weight->position[q]] = weight->value[q];
+                    }
+
+                }
+                next[part] = begin;
             }
             if (limit >= weight->columns)
                 break;
-        }
-        for (int64_t row = first; row < last; row++) {
-            const real *const here = dz + row * STRIDE;
-            for (int64_t q = next[row - first]; q < weight->row_start[row + 1]; q++) {
-                const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-                weight->transposed[weight->position[q]] = weight->value[q];
-            }
         }
     }
 }
@@ -2257,20 +2215,27 @@ KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *rest
 {
     const int32_t *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
     /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
-     * block of non-zeros may end beyond its panel. */
-    for (int64_t first = mine.begin; first < mine.end; first += STRIP) {
-        const int64_t last = mine.end - first < STRIP ? mine.end : first + STRIP;
-        int64_t next[STRIP];
-        for (int64_t row = first; row < last; row++)
-            next[row - first] = weight->row_start[row];
+     * block of non-zeros may end beyond its panel; the last ones of a row are less than a block. */
+    for (int64_t strip = mine.begin; strip < mine.end; strip += PANEL_STRIP) {
+        const int64_t tall = at_most(mine.end - strip, PANEL_STRIP);
+        const int64_t *const ends = weight->row_start + strip + 1;
+        int64_t next[PANEL_STRIP];
+        memcpy(next, ends - 1, sizeof *next * (size_t)tall);
         for (int64_t limit = panel;; limit += panel) {
-            for (int64_t row = first; row < last; row++) {
-                const real *const here = dz + row * STRIDE;
-                const int64_t end = weight->row_start[row + 1];
-                int64_t begin = next[row - first];
+            for (int64_t part = 0; part < tall; part++) {
+                const real *const here = dz + (strip + part) * STRIDE;
+                const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
+                if (panel < weight->columns)
+                    for (int64_t q = next[ahead]; q < at_most(ends[ahead], next[ahead] + span); q += LINE) {
+                        __builtin_prefetch(column + q);
+                        __builtin_prefetch(&weight->value[q], 1);
+                        __builtin_prefetch(&weight->state[0][q], 1);
+                    }
+                _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+                int64_t begin = next[part];
                 for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
-                    _Alignas(VECTOR_BYTES) real gradient[BLOCK];
                     dots(here, x, column + begin, gradient);
                     #pragma omp simd
                     for (int i = 0; i < BLOCK; i++) {
@@ -2278,18 +2243,31 @@ KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *rest
                         const real g = gradient[i];
                         update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
                     }
+
                 }
-                next[row - first] = begin;
+                if (limit >= weight->columns && begin < end) {
+                    const int rest = (int)(end - begin);
+                    if (2 * rest < BLOCK)
+                        for (int i = 0; i < rest; i++)
+                            gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
+                    else {
+                        int32_t padded[BLOCK];
+                        for (int i = 0; i < BLOCK; i++)
+                            padded[i] = column[begin + (i < rest ? i : 0)];
+                        dots(here, x, padded, gradient);
+                    }
+                    #pragma omp simd
+                    for (int i = 0; i < rest; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+                    }
+
+                }
+                next[part] = begin;
             }
             if (limit >= weight->columns)
                 break;
-        }
-        for (int64_t row = first; row < last; row++) {
-            const real *const here = dz + row * STRIDE;
-            for (int64_t q = next[row - first]; q < weight->row_start[row + 1]; q++) {
-                const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-            }
         }
     }
 }
@@ -2464,7 +2442,7 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     meet(run);
     featurewise_store(10, arena + 10176, gradients[7], count);  /* y.bias.grad */
     spmm_transposed_blocked_relu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 10176, 4, arena + 7168, arena + 22528, count);  /* h.linear.grad */
-    sddmm_blocked_store(&model->arrays[Y_WEIGHT], arena + 10176, arena + 7168, 96, gradients[6]);  /* y.weight.grad */
+    sddmm_store(&model->arrays[Y_WEIGHT], arena + 10176, arena + 7168, 64, gradients[6]);  /* y.weight.grad */
     meet(run);
     featurewise_store(64, arena + 22528, gradients[5], count);  /* h.bias.grad */
     spmm_transposed(&model->arrays[H_WEIGHT], model->arrays[H_WEIGHT].transposed, arena + 22528, arena + 7168, count);  /* joined.grad */
@@ -2512,7 +2490,7 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
     featurewise_nesterov(10, run->lr, run->step, arena + 27648, &model->arrays[Y_BIAS], count);  /* y.bias */
     meet(run);
     spmm_transposed(&model->arrays[H_WEIGHT], model->arrays[H_WEIGHT].transposed, arena + 24576, arena + 7168, count);  /* joined.grad */
-    sddmm_blocked_nesterov(&model->arrays[Y_WEIGHT], arena + 27648, arena + 22528, 96, run->lr, run->step);  /* y.weight */
+    sddmm_nesterov(&model->arrays[Y_WEIGHT], arena + 27648, arena + 22528, 64, run->lr, run->step);  /* y.weight */
     featurewise_nesterov(64, run->lr, run->step, arena + 24576, &model->arrays[H_BIAS], count);  /* h.bias */
     meet(run);
     sddmm_nesterov(&model->arrays[H_WEIGHT], arena + 24576, arena + 0, 224, run->lr, run->step);  /* h.weight */

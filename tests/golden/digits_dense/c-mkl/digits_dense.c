@@ -5,6 +5,7 @@
  * loop is called by all threads of the team. Each row, or tile of samples, is computed by one thread
  * in an order that does not depend on how many there are.
  */
+#define _DEFAULT_SOURCE           /* madvise */
 #include <math.h>
 #include <omp.h>
 #include <sched.h>
@@ -14,6 +15,9 @@
 #include <string.h>
 #include <mkl_cblas.h>
 #include <mkl_spblas.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
@@ -75,10 +79,13 @@ enum {
     WIDTH = 32,     /* numbers of a row: the batch in whole vectors */
     STRIDE = 32,    /* numbers from one row of an activation to the next */
     STRIP = 64,       /* rows of a product that one thread goes through together */
+    PANEL_STRIP = 256, /* the same where they go through panels */
     BLOCK = 16         /* non-zeros whose gradients are computed at once */
 };
 enum {
     VECTOR_BYTES = 64,
+    LINE = 64 / sizeof(real), /* numbers in a cache line */
+    AHEAD = 10,               /* non-zeros after which a row of activations is needed that is fetched */
     CHUNK = 1024              /* features that one thread gathers of a few samples */
 };
 
@@ -102,9 +109,9 @@ typedef struct {
     real *value;
     real *state[1];
     int64_t *row_start;       /* [rows + 1] */
-    int32_t *column;          /* [numbers], ascending within a row */
+    int32_t *column;          /* [numbers + AHEAD], ascending within a row */
     int64_t *column_start;    /* [columns + 1] */
-    int32_t *row;             /* [numbers], ascending within a column */
+    int32_t *row;             /* [numbers + AHEAD], ascending within a column */
     int32_t *position;        /* where a number of the CSR order lies by columns */
     real *transposed;         /* the values by columns */
 } Array;
@@ -161,17 +168,31 @@ static size_t lay_out(nerva_model *model, char *memory)
             array->state[state] = take(memory, &used, sizeof(real) * numbers);
         if (SHAPE[i].sparse) {
             array->row_start = take(memory, &used, sizeof(int64_t) * (size_t)(array->rows + 1));
-            array->column = take(memory, &used, sizeof(int32_t) * numbers);
+            array->column = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
         }
         if (SHAPE[i].mirrored) {
             array->column_start =
                 take(memory, &used, sizeof(int64_t) * (size_t)(array->columns + 1));
-            array->row = take(memory, &used, sizeof(int32_t) * numbers);
+            array->row = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
             array->position = take(memory, &used, sizeof(int32_t) * numbers);
             array->transposed = take(memory, &used, sizeof(real) * numbers);
         }
     }
     return used;
+}
+
+/* Ask for large pages: non-zeros come to rows of activations, and to copies of weights, all over the
+ * memory, more places than the processor has addresses of small pages at hand. */
+static void prefer_large_pages(void *memory, size_t bytes)
+{
+#if defined(__linux__)
+    enum { PAGE = 4096, LARGE_PAGE = 1 << 21 };
+    const uintptr_t begin = ((uintptr_t)memory + PAGE - 1) / PAGE * PAGE;
+    if (bytes > 4 * LARGE_PAGE)
+        (void)madvise((void *)begin, (bytes - PAGE) / PAGE * PAGE, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)bytes;
+#endif
 }
 
 nerva_model *nerva_create(void)
@@ -185,6 +206,7 @@ nerva_model *nerva_create(void)
         free(model);
         return NULL;
     }
+    prefer_large_pages(model->block, bytes);
     const uintptr_t begin = (uintptr_t)model->block + ALIGNMENT - 1;
     lay_out(model, (char *)(begin - begin % ALIGNMENT));
     return model;
@@ -216,6 +238,11 @@ int64_t *nerva_row_start(nerva_model *model, int parameter)
 int32_t *nerva_column(nerva_model *model, int parameter)
 {
     return model->arrays[parameter].column;
+}
+
+static inline int64_t at_most(int64_t size, int64_t most)
+{
+    return size < most ? size : most;
 }
 
 /* The one place that derives everything else from a pattern and its values: sorts the non-zeros by
@@ -756,11 +783,6 @@ static inline real dense_dot(const real *value, const real *x, int64_t count)
  * not know the threads. */
 enum { GEMM_ROWS = 128, GEMM_COLUMNS = 512 };
 
-static MKL_INT at_most(int64_t size, int64_t most)
-{
-    return (MKL_INT)(size < most ? size : most);
-}
-
 
 /* nesterov: one weight, its gradient g, and the state beside it. */
 static inline void update_nesterov(real *weight, real g, real *v_state, real lr, real step)
@@ -829,7 +851,7 @@ KERNEL mkl_gemm_relu(const Array *weight, const real *restrict value, const real
 {
     #pragma omp for schedule(static) nowait
     for (int64_t begin = 0; begin < weight->rows; begin += GEMM_ROWS) {
-        const MKL_INT rows = at_most(weight->rows - begin, GEMM_ROWS);
+        const MKL_INT rows = (MKL_INT)at_most(weight->rows - begin, GEMM_ROWS);
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, WIDTH, (MKL_INT)weight->columns, 1,
                     value + begin * weight->columns, (MKL_INT)weight->columns, x, STRIDE, 0,
                     to_relu + begin * STRIDE, STRIDE);
@@ -855,7 +877,7 @@ KERNEL mkl_gemm_linear(const Array *weight, const real *restrict value, const re
 {
     #pragma omp for schedule(static) nowait
     for (int64_t begin = 0; begin < weight->rows; begin += GEMM_ROWS) {
-        const MKL_INT rows = at_most(weight->rows - begin, GEMM_ROWS);
+        const MKL_INT rows = (MKL_INT)at_most(weight->rows - begin, GEMM_ROWS);
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, WIDTH, (MKL_INT)weight->columns, 1,
                     value + begin * weight->columns, (MKL_INT)weight->columns, x, STRIDE, 0,
                     to_linear + begin * STRIDE, STRIDE);
@@ -1057,7 +1079,7 @@ KERNEL mkl_gemm_transposed_relu_slope(const Array *weight, const real *restrict 
 {
     #pragma omp for schedule(static) nowait
     for (int64_t begin = 0; begin < weight->columns; begin += GEMM_ROWS) {
-        const MKL_INT rows = at_most(weight->columns - begin, GEMM_ROWS);
+        const MKL_INT rows = (MKL_INT)at_most(weight->columns - begin, GEMM_ROWS);
         cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rows, WIDTH, (MKL_INT)weight->rows, 1,
                     value + begin, (MKL_INT)weight->columns, dz, STRIDE, 0,
                     to_relu_slope + begin * STRIDE, STRIDE);
@@ -1085,8 +1107,8 @@ KERNEL mkl_gemm_gradient_store(Array *weight, const real *restrict dz, const rea
     #pragma omp for schedule(static) collapse(2) nowait
     for (int64_t begin = 0; begin < weight->rows; begin += GEMM_ROWS)
         for (int64_t left = 0; left < weight->columns; left += GEMM_COLUMNS) {
-            const MKL_INT rows = at_most(weight->rows - begin, GEMM_ROWS);
-            const MKL_INT columns = at_most(weight->columns - left, GEMM_COLUMNS);
+            const MKL_INT rows = (MKL_INT)at_most(weight->rows - begin, GEMM_ROWS);
+            const MKL_INT columns = (MKL_INT)at_most(weight->columns - left, GEMM_COLUMNS);
             _Alignas(VECTOR_BYTES) real tile[GEMM_ROWS * GEMM_COLUMNS];
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, WIDTH, 1,
                         dz + begin * STRIDE, STRIDE, x + left * STRIDE, STRIDE, 0, tile, columns);
@@ -1213,8 +1235,8 @@ KERNEL mkl_gemm_gradient_nesterov(Array *weight, const real *restrict dz, const 
     #pragma omp for schedule(static) collapse(2) nowait
     for (int64_t begin = 0; begin < weight->rows; begin += GEMM_ROWS)
         for (int64_t left = 0; left < weight->columns; left += GEMM_COLUMNS) {
-            const MKL_INT rows = at_most(weight->rows - begin, GEMM_ROWS);
-            const MKL_INT columns = at_most(weight->columns - left, GEMM_COLUMNS);
+            const MKL_INT rows = (MKL_INT)at_most(weight->rows - begin, GEMM_ROWS);
+            const MKL_INT columns = (MKL_INT)at_most(weight->columns - left, GEMM_COLUMNS);
             _Alignas(VECTOR_BYTES) real tile[GEMM_ROWS * GEMM_COLUMNS];
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, WIDTH, 1,
                         dz + begin * STRIDE, STRIDE, x + left * STRIDE, STRIDE, 0, tile, columns);
@@ -1575,7 +1597,7 @@ enum { OUTPUTS = 10 };
 
 int nerva_few(void)
 {
-    return 4;
+    return 7;
 }
 
 int nerva_predict_few(nerva_model *model, const void *x, int64_t samples, nerva_report *report,

@@ -5,6 +5,7 @@
  * loop is called by all threads of the team. Each row, or tile of samples, is computed by one thread
  * in an order that does not depend on how many there are.
  */
+#define _DEFAULT_SOURCE           /* madvise */
 #include <math.h>
 #include <omp.h>
 #include <sched.h>
@@ -12,6 +13,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
@@ -74,10 +78,13 @@ enum {
     STRIDE = 32,    /* numbers from one row of an activation to the next */
     SAMPLES = 32,    /* of which turned rows are kept */
     STRIP = 64,       /* rows of a product that one thread goes through together */
+    PANEL_STRIP = 256, /* the same where they go through panels */
     BLOCK = 16         /* non-zeros whose gradients are computed at once */
 };
 enum {
     VECTOR_BYTES = 64,
+    LINE = 64 / sizeof(real), /* numbers in a cache line */
+    AHEAD = 10,               /* non-zeros after which a row of activations is needed that is fetched */
     CHUNK = 1024              /* features that one thread gathers of a few samples */
 };
 
@@ -101,9 +108,9 @@ typedef struct {
     real *value;
     real *state[1];
     int64_t *row_start;       /* [rows + 1] */
-    int32_t *column;          /* [numbers], ascending within a row */
+    int32_t *column;          /* [numbers + AHEAD], ascending within a row */
     int64_t *column_start;    /* [columns + 1] */
-    int32_t *row;             /* [numbers], ascending within a column */
+    int32_t *row;             /* [numbers + AHEAD], ascending within a column */
     int32_t *position;        /* where a number of the CSR order lies by columns */
     real *transposed;         /* the values by columns */
 } Array;
@@ -160,17 +167,31 @@ static size_t lay_out(nerva_model *model, char *memory)
             array->state[state] = take(memory, &used, sizeof(real) * numbers);
         if (SHAPE[i].sparse) {
             array->row_start = take(memory, &used, sizeof(int64_t) * (size_t)(array->rows + 1));
-            array->column = take(memory, &used, sizeof(int32_t) * numbers);
+            array->column = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
         }
         if (SHAPE[i].mirrored) {
             array->column_start =
                 take(memory, &used, sizeof(int64_t) * (size_t)(array->columns + 1));
-            array->row = take(memory, &used, sizeof(int32_t) * numbers);
+            array->row = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
             array->position = take(memory, &used, sizeof(int32_t) * numbers);
             array->transposed = take(memory, &used, sizeof(real) * numbers);
         }
     }
     return used;
+}
+
+/* Ask for large pages: non-zeros come to rows of activations, and to copies of weights, all over the
+ * memory, more places than the processor has addresses of small pages at hand. */
+static void prefer_large_pages(void *memory, size_t bytes)
+{
+#if defined(__linux__)
+    enum { PAGE = 4096, LARGE_PAGE = 1 << 21 };
+    const uintptr_t begin = ((uintptr_t)memory + PAGE - 1) / PAGE * PAGE;
+    if (bytes > 4 * LARGE_PAGE)
+        (void)madvise((void *)begin, (bytes - PAGE) / PAGE * PAGE, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)bytes;
+#endif
 }
 
 nerva_model *nerva_create(void)
@@ -184,6 +205,7 @@ nerva_model *nerva_create(void)
         free(model);
         return NULL;
     }
+    prefer_large_pages(model->block, bytes);
     const uintptr_t begin = (uintptr_t)model->block + ALIGNMENT - 1;
     lay_out(model, (char *)(begin - begin % ALIGNMENT));
     return model;
@@ -827,7 +849,6 @@ static inline void dense_tile_2(const real *w, int64_t depth, const real *x, rea
 
 enum {
     STRIPE = 2 * LANES,    /* rows whose gradients are computed together */
-    LINE = 64 / sizeof(real),  /* numbers in a cache line */
     GROUP = 4 * STRIPE,    /* rows that go through the columns together */
     COLUMNS = 12,            /* columns at once: as many registers hold the sums */
     ACROSS = 96             /* columns that are gone through together */

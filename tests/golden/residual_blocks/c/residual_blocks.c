@@ -5,6 +5,7 @@
  * loop is called by all threads of the team. Each row, or tile of samples, is computed by one thread
  * in an order that does not depend on how many there are.
  */
+#define _DEFAULT_SOURCE           /* madvise */
 #include <math.h>
 #include <omp.h>
 #include <sched.h>
@@ -12,6 +13,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
@@ -72,12 +76,14 @@ enum {
     LANES = 16,       /* numbers in a vector */
     WIDTH = 32,     /* numbers of a row: the batch in whole vectors */
     STRIDE = 32,    /* numbers from one row of an activation to the next */
-    SAMPLES = 32,    /* of which turned rows are kept */
     STRIP = 64,       /* rows of a product that one thread goes through together */
+    PANEL_STRIP = 256, /* the same where they go through panels */
     BLOCK = 16         /* non-zeros whose gradients are computed at once */
 };
 enum {
     VECTOR_BYTES = 64,
+    LINE = 64 / sizeof(real), /* numbers in a cache line */
+    AHEAD = 10,               /* non-zeros after which a row of activations is needed that is fetched */
     CHUNK = 1024              /* features that one thread gathers of a few samples */
 };
 
@@ -101,9 +107,9 @@ typedef struct {
     real *value;
     real *state[1];
     int64_t *row_start;       /* [rows + 1] */
-    int32_t *column;          /* [numbers], ascending within a row */
+    int32_t *column;          /* [numbers + AHEAD], ascending within a row */
     int64_t *column_start;    /* [columns + 1] */
-    int32_t *row;             /* [numbers], ascending within a column */
+    int32_t *row;             /* [numbers + AHEAD], ascending within a column */
     int32_t *position;        /* where a number of the CSR order lies by columns */
     real *transposed;         /* the values by columns */
 } Array;
@@ -184,17 +190,31 @@ static size_t lay_out(nerva_model *model, char *memory)
             array->state[state] = take(memory, &used, sizeof(real) * numbers);
         if (SHAPE[i].sparse) {
             array->row_start = take(memory, &used, sizeof(int64_t) * (size_t)(array->rows + 1));
-            array->column = take(memory, &used, sizeof(int32_t) * numbers);
+            array->column = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
         }
         if (SHAPE[i].mirrored) {
             array->column_start =
                 take(memory, &used, sizeof(int64_t) * (size_t)(array->columns + 1));
-            array->row = take(memory, &used, sizeof(int32_t) * numbers);
+            array->row = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
             array->position = take(memory, &used, sizeof(int32_t) * numbers);
             array->transposed = take(memory, &used, sizeof(real) * numbers);
         }
     }
     return used;
+}
+
+/* Ask for large pages: non-zeros come to rows of activations, and to copies of weights, all over the
+ * memory, more places than the processor has addresses of small pages at hand. */
+static void prefer_large_pages(void *memory, size_t bytes)
+{
+#if defined(__linux__)
+    enum { PAGE = 4096, LARGE_PAGE = 1 << 21 };
+    const uintptr_t begin = ((uintptr_t)memory + PAGE - 1) / PAGE * PAGE;
+    if (bytes > 4 * LARGE_PAGE)
+        (void)madvise((void *)begin, (bytes - PAGE) / PAGE * PAGE, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)bytes;
+#endif
 }
 
 nerva_model *nerva_create(void)
@@ -208,6 +228,7 @@ nerva_model *nerva_create(void)
         free(model);
         return NULL;
     }
+    prefer_large_pages(model->block, bytes);
     const uintptr_t begin = (uintptr_t)model->block + ALIGNMENT - 1;
     lay_out(model, (char *)(begin - begin % ALIGNMENT));
     return model;
@@ -241,6 +262,11 @@ int32_t *nerva_column(nerva_model *model, int parameter)
     return model->arrays[parameter].column;
 }
 
+static inline int64_t at_most(int64_t size, int64_t most)
+{
+    return size < most ? size : most;
+}
+
 enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
 
 typedef struct {
@@ -269,6 +295,13 @@ static Rows share(const int64_t *start, int64_t rows, int tile, int tiles)
     const int64_t work = start[rows] + ROW_WORK * rows;
     return (Rows){ row_after(start, rows, work * tiles * thread / threads - work * tile),
                    row_after(start, rows, work * tiles * (thread + 1) / threads - work * tile) };
+}
+
+/* Of how many non-zeros a row's part in a panel of so many columns is fetched ahead: their stream is
+ * too short for the processor to see it coming. */
+static inline int64_t in_panel(const int64_t *start, int64_t rows, int64_t columns, int64_t panel)
+{
+    return start[rows] / rows * panel / columns + LINE;
 }
 
 /* The one place that derives everything else from a pattern and its values: sorts the non-zeros by
@@ -793,6 +826,9 @@ static inline void sparse_tile_2(const real *value, const int32_t *index, int64_
 {
     vector s0 = {0}, s1 = {0};
     for (int64_t q = begin; q < end; q++) {
+        const real *const ahead = x + (int64_t)index[q + AHEAD] * STRIDE;
+        for (int start = 0; start < 2 * LANES; start += LINE)
+            __builtin_prefetch(ahead + start);
         const vector *const from = (const vector *)(x + (int64_t)index[q] * STRIDE);
         const real w = value[q];
         s0 += w * from[0];
@@ -1035,377 +1071,6 @@ static inline void dense_tile_2(const real *w, int64_t depth, const real *x, rea
     to3[1] = s3_1;
 }
 
-enum {
-    STRIPE = 2 * LANES,    /* rows whose gradients are computed together */
-    LINE = 64 / sizeof(real),  /* numbers in a cache line */
-    GROUP = 4 * STRIPE,    /* rows that go through the columns together */
-    COLUMNS = 12,            /* columns at once: as many registers hold the sums */
-    ACROSS = 96             /* columns that are gone through together */
-};
-
-/* to[j][i] = from[i][j]: a square of as many numbers as a vector has lanes, turned in registers. */
-static inline void turn_square(const real *from, int64_t from_step, real *to, int64_t to_step)
-{
-    vector r0 = *(const vector *)(from + 0 * from_step);
-    vector r1 = *(const vector *)(from + 1 * from_step);
-    vector r2 = *(const vector *)(from + 2 * from_step);
-    vector r3 = *(const vector *)(from + 3 * from_step);
-    vector r4 = *(const vector *)(from + 4 * from_step);
-    vector r5 = *(const vector *)(from + 5 * from_step);
-    vector r6 = *(const vector *)(from + 6 * from_step);
-    vector r7 = *(const vector *)(from + 7 * from_step);
-    vector r8 = *(const vector *)(from + 8 * from_step);
-    vector r9 = *(const vector *)(from + 9 * from_step);
-    vector r10 = *(const vector *)(from + 10 * from_step);
-    vector r11 = *(const vector *)(from + 11 * from_step);
-    vector r12 = *(const vector *)(from + 12 * from_step);
-    vector r13 = *(const vector *)(from + 13 * from_step);
-    vector r14 = *(const vector *)(from + 14 * from_step);
-    vector r15 = *(const vector *)(from + 15 * from_step);
-    {
-        const vector low = SHUFFLE(r0, r1, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        const vector high = SHUFFLE(r0, r1, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-        r0 = low;
-        r1 = high;
-    }
-    {
-        const vector low = SHUFFLE(r2, r3, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        const vector high = SHUFFLE(r2, r3, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-        r2 = low;
-        r3 = high;
-    }
-    {
-        const vector low = SHUFFLE(r4, r5, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        const vector high = SHUFFLE(r4, r5, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-        r4 = low;
-        r5 = high;
-    }
-    {
-        const vector low = SHUFFLE(r6, r7, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        const vector high = SHUFFLE(r6, r7, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-        r6 = low;
-        r7 = high;
-    }
-    {
-        const vector low = SHUFFLE(r8, r9, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        const vector high = SHUFFLE(r8, r9, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-        r8 = low;
-        r9 = high;
-    }
-    {
-        const vector low = SHUFFLE(r10, r11, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        const vector high = SHUFFLE(r10, r11, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-        r10 = low;
-        r11 = high;
-    }
-    {
-        const vector low = SHUFFLE(r12, r13, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        const vector high = SHUFFLE(r12, r13, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-        r12 = low;
-        r13 = high;
-    }
-    {
-        const vector low = SHUFFLE(r14, r15, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        const vector high = SHUFFLE(r14, r15, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-        r14 = low;
-        r15 = high;
-    }
-    {
-        const vector low = SHUFFLE(r0, r2, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        const vector high = SHUFFLE(r0, r2, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        r0 = low;
-        r2 = high;
-    }
-    {
-        const vector low = SHUFFLE(r1, r3, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        const vector high = SHUFFLE(r1, r3, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        r1 = low;
-        r3 = high;
-    }
-    {
-        const vector low = SHUFFLE(r4, r6, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        const vector high = SHUFFLE(r4, r6, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        r4 = low;
-        r6 = high;
-    }
-    {
-        const vector low = SHUFFLE(r5, r7, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        const vector high = SHUFFLE(r5, r7, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        r5 = low;
-        r7 = high;
-    }
-    {
-        const vector low = SHUFFLE(r8, r10, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        const vector high = SHUFFLE(r8, r10, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        r8 = low;
-        r10 = high;
-    }
-    {
-        const vector low = SHUFFLE(r9, r11, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        const vector high = SHUFFLE(r9, r11, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        r9 = low;
-        r11 = high;
-    }
-    {
-        const vector low = SHUFFLE(r12, r14, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        const vector high = SHUFFLE(r12, r14, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        r12 = low;
-        r14 = high;
-    }
-    {
-        const vector low = SHUFFLE(r13, r15, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        const vector high = SHUFFLE(r13, r15, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        r13 = low;
-        r15 = high;
-    }
-    {
-        const vector low = SHUFFLE(r0, r4, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        const vector high = SHUFFLE(r0, r4, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        r0 = low;
-        r4 = high;
-    }
-    {
-        const vector low = SHUFFLE(r1, r5, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        const vector high = SHUFFLE(r1, r5, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        r1 = low;
-        r5 = high;
-    }
-    {
-        const vector low = SHUFFLE(r2, r6, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        const vector high = SHUFFLE(r2, r6, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        r2 = low;
-        r6 = high;
-    }
-    {
-        const vector low = SHUFFLE(r3, r7, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        const vector high = SHUFFLE(r3, r7, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        r3 = low;
-        r7 = high;
-    }
-    {
-        const vector low = SHUFFLE(r8, r12, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        const vector high = SHUFFLE(r8, r12, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        r8 = low;
-        r12 = high;
-    }
-    {
-        const vector low = SHUFFLE(r9, r13, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        const vector high = SHUFFLE(r9, r13, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        r9 = low;
-        r13 = high;
-    }
-    {
-        const vector low = SHUFFLE(r10, r14, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        const vector high = SHUFFLE(r10, r14, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        r10 = low;
-        r14 = high;
-    }
-    {
-        const vector low = SHUFFLE(r11, r15, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        const vector high = SHUFFLE(r11, r15, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        r11 = low;
-        r15 = high;
-    }
-    {
-        const vector low = SHUFFLE(r0, r8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const vector high = SHUFFLE(r0, r8, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        r0 = low;
-        r8 = high;
-    }
-    {
-        const vector low = SHUFFLE(r1, r9, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const vector high = SHUFFLE(r1, r9, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        r1 = low;
-        r9 = high;
-    }
-    {
-        const vector low = SHUFFLE(r2, r10, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const vector high = SHUFFLE(r2, r10, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        r2 = low;
-        r10 = high;
-    }
-    {
-        const vector low = SHUFFLE(r3, r11, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const vector high = SHUFFLE(r3, r11, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        r3 = low;
-        r11 = high;
-    }
-    {
-        const vector low = SHUFFLE(r4, r12, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const vector high = SHUFFLE(r4, r12, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        r4 = low;
-        r12 = high;
-    }
-    {
-        const vector low = SHUFFLE(r5, r13, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const vector high = SHUFFLE(r5, r13, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        r5 = low;
-        r13 = high;
-    }
-    {
-        const vector low = SHUFFLE(r6, r14, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const vector high = SHUFFLE(r6, r14, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        r6 = low;
-        r14 = high;
-    }
-    {
-        const vector low = SHUFFLE(r7, r15, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const vector high = SHUFFLE(r7, r15, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        r7 = low;
-        r15 = high;
-    }
-    *(vector *)(to + 0 * to_step) = r0;
-    *(vector *)(to + 1 * to_step) = r1;
-    *(vector *)(to + 2 * to_step) = r2;
-    *(vector *)(to + 3 * to_step) = r3;
-    *(vector *)(to + 4 * to_step) = r4;
-    *(vector *)(to + 5 * to_step) = r5;
-    *(vector *)(to + 6 * to_step) = r6;
-    *(vector *)(to + 7 * to_step) = r7;
-    *(vector *)(to + 8 * to_step) = r8;
-    *(vector *)(to + 9 * to_step) = r9;
-    *(vector *)(to + 10 * to_step) = r10;
-    *(vector *)(to + 11 * to_step) = r11;
-    *(vector *)(to + 12 * to_step) = r12;
-    *(vector *)(to + 13 * to_step) = r13;
-    *(vector *)(to + 14 * to_step) = r14;
-    *(vector *)(to + 15 * to_step) = r15;
-}
-
-/* Some samples of some rows of dz, turned: the numbers of a sample lie together. Rows that are not there
- * are zero. */
-static inline void turn_rows(const real *dz, int64_t rows, int samples, real *restrict turned)
-{
-    for (int64_t first = 0; first < STRIPE; first += LANES)
-        if (first + LANES <= rows)
-            for (int c = 0; c < samples; c += LANES)
-                turn_square(dz + first * STRIDE + c, STRIDE, turned + c * STRIPE + first, STRIPE);
-        else
-            for (int64_t r = first; r < first + LANES; r++)
-                for (int c = 0; c < samples; c++)
-                    turned[c * STRIPE + r] = r < rows ? dz[r * STRIDE + c] : 0;
-}
-
-/* sums[k][r] += Σ_c dz[c][r] · x[k, c] over some samples, for turned rows of dz and COLUMNS rows of x, of
- * which `left` are there; what lies beyond repeats the last. */
-static inline void gradient_tile(const real *dz, const real *x, int64_t left, int samples,
-                                 real (*sums)[STRIPE])
-{
-    const real *const x0 = x + (left > 0 ? 0 : left - 1) * STRIDE;
-    vector *const to0 = (vector *)sums[0];
-    vector s0_0 = to0[0], s0_1 = to0[1];
-    const real *const x1 = x + (left > 1 ? 1 : left - 1) * STRIDE;
-    vector *const to1 = (vector *)sums[1];
-    vector s1_0 = to1[0], s1_1 = to1[1];
-    const real *const x2 = x + (left > 2 ? 2 : left - 1) * STRIDE;
-    vector *const to2 = (vector *)sums[2];
-    vector s2_0 = to2[0], s2_1 = to2[1];
-    const real *const x3 = x + (left > 3 ? 3 : left - 1) * STRIDE;
-    vector *const to3 = (vector *)sums[3];
-    vector s3_0 = to3[0], s3_1 = to3[1];
-    const real *const x4 = x + (left > 4 ? 4 : left - 1) * STRIDE;
-    vector *const to4 = (vector *)sums[4];
-    vector s4_0 = to4[0], s4_1 = to4[1];
-    const real *const x5 = x + (left > 5 ? 5 : left - 1) * STRIDE;
-    vector *const to5 = (vector *)sums[5];
-    vector s5_0 = to5[0], s5_1 = to5[1];
-    const real *const x6 = x + (left > 6 ? 6 : left - 1) * STRIDE;
-    vector *const to6 = (vector *)sums[6];
-    vector s6_0 = to6[0], s6_1 = to6[1];
-    const real *const x7 = x + (left > 7 ? 7 : left - 1) * STRIDE;
-    vector *const to7 = (vector *)sums[7];
-    vector s7_0 = to7[0], s7_1 = to7[1];
-    const real *const x8 = x + (left > 8 ? 8 : left - 1) * STRIDE;
-    vector *const to8 = (vector *)sums[8];
-    vector s8_0 = to8[0], s8_1 = to8[1];
-    const real *const x9 = x + (left > 9 ? 9 : left - 1) * STRIDE;
-    vector *const to9 = (vector *)sums[9];
-    vector s9_0 = to9[0], s9_1 = to9[1];
-    const real *const x10 = x + (left > 10 ? 10 : left - 1) * STRIDE;
-    vector *const to10 = (vector *)sums[10];
-    vector s10_0 = to10[0], s10_1 = to10[1];
-    const real *const x11 = x + (left > 11 ? 11 : left - 1) * STRIDE;
-    vector *const to11 = (vector *)sums[11];
-    vector s11_0 = to11[0], s11_1 = to11[1];
-    for (int c = 0; c < samples; c++) {
-        const vector *const rows = (const vector *)(dz + c * STRIPE);
-        vector r0 = rows[0];
-        KEEP(r0);
-        vector r1 = rows[1];
-        KEEP(r1);
-        s0_0 += x0[c] * r0;
-        s0_1 += x0[c] * r1;
-        s1_0 += x1[c] * r0;
-        s1_1 += x1[c] * r1;
-        s2_0 += x2[c] * r0;
-        s2_1 += x2[c] * r1;
-        s3_0 += x3[c] * r0;
-        s3_1 += x3[c] * r1;
-        s4_0 += x4[c] * r0;
-        s4_1 += x4[c] * r1;
-        s5_0 += x5[c] * r0;
-        s5_1 += x5[c] * r1;
-        s6_0 += x6[c] * r0;
-        s6_1 += x6[c] * r1;
-        s7_0 += x7[c] * r0;
-        s7_1 += x7[c] * r1;
-        s8_0 += x8[c] * r0;
-        s8_1 += x8[c] * r1;
-        s9_0 += x9[c] * r0;
-        s9_1 += x9[c] * r1;
-        s10_0 += x10[c] * r0;
-        s10_1 += x10[c] * r1;
-        s11_0 += x11[c] * r0;
-        s11_1 += x11[c] * r1;
-    }
-    to0[0] = s0_0;
-    to0[1] = s0_1;
-    to1[0] = s1_0;
-    to1[1] = s1_1;
-    to2[0] = s2_0;
-    to2[1] = s2_1;
-    to3[0] = s3_0;
-    to3[1] = s3_1;
-    to4[0] = s4_0;
-    to4[1] = s4_1;
-    to5[0] = s5_0;
-    to5[1] = s5_1;
-    to6[0] = s6_0;
-    to6[1] = s6_1;
-    to7[0] = s7_0;
-    to7[1] = s7_1;
-    to8[0] = s8_0;
-    to8[1] = s8_1;
-    to9[0] = s9_0;
-    to9[1] = s9_1;
-    to10[0] = s10_0;
-    to10[1] = s10_1;
-    to11[0] = s11_0;
-    to11[1] = s11_1;
-}
-
-/* The first non-zero of a row that is not left of a column. */
-static inline int64_t first_from(const Array *weight, int64_t row, int64_t column)
-{
-    int64_t low = weight->row_start[row], high = weight->row_start[row + 1];
-    while (low < high) {
-        const int64_t middle = low + (high - low) / 2;
-        if (weight->column[middle] < column)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* gradient[r][k] = sums[k][r] of a stripe of rows and `across` columns. */
-static inline void turn_sums(const real (*sums)[STRIPE], int64_t across, real (*gradient)[ACROSS])
-{
-    for (int64_t column = 0; column < across; column += LANES)
-        for (int64_t r = 0; r < STRIPE; r += LANES)
-            turn_square(sums[column] + r, STRIPE, gradient[r] + column, ACROSS);
-}
-
 
 /* nesterov: one weight, its gradient g, and the state beside it. */
 static inline void update_nesterov(real *weight, real g, real *v_state, real lr, real step)
@@ -1485,8 +1150,8 @@ KERNEL spmm_relu(const Array *weight, const real *restrict value, const real *re
         const Rows mine = share(weight->row_start, weight->rows, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row],
-                          weight->row_start[row + 1], x + start, sum);
+            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                          x + start, sum);
             const real bias_value = bias[row];
             real *const to_relu_row = to_relu + row * STRIDE + start;
             #pragma omp simd
@@ -1509,8 +1174,8 @@ KERNEL spmm_relu_2(const Array *weight, const real *restrict value, const real *
         const Rows mine = share(weight->row_start, weight->rows, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row],
-                          weight->row_start[row + 1], x + start, sum);
+            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                          x + start, sum);
             const real running_mean_value = running_mean[row];
             const real running_var_value = running_var[row];
             const real gamma_value = gamma_2[row];
@@ -1537,8 +1202,8 @@ KERNEL spmm_add(const Array *weight, const real *restrict value, const real *res
         const Rows mine = share(weight->row_start, weight->rows, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row],
-                          weight->row_start[row + 1], x + start, sum);
+            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                          x + start, sum);
             const real bias_value = bias[row];
             const real *const input_row = input + row * STRIDE + start;
             real *const to_add_row = to_add + row * STRIDE + start;
@@ -1562,8 +1227,8 @@ KERNEL spmm_add_2(const Array *weight, const real *restrict value, const real *r
         const Rows mine = share(weight->row_start, weight->rows, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row],
-                          weight->row_start[row + 1], x + start, sum);
+            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                          x + start, sum);
             const real bias_value = bias[row];
             const real *const input_row = input + row * STRIDE + start;
             real *const to_add_row = to_add + row * STRIDE + start;
@@ -1587,8 +1252,8 @@ KERNEL spmm_linear(const Array *weight, const real *restrict value, const real *
         const Rows mine = share(weight->row_start, weight->rows, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row],
-                          weight->row_start[row + 1], x + start, sum);
+            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                          x + start, sum);
             const real bias_value = bias[row];
             real *const to_linear_row = to_linear + row * STRIDE + start;
             #pragma omp simd
@@ -1714,8 +1379,8 @@ KERNEL spmm(const Array *weight, const real *restrict value, const real *restric
         const Rows mine = share(weight->row_start, weight->rows, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row],
-                          weight->row_start[row + 1], x + start, sum);
+            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                          x + start, sum);
             real *const to_sum_row = to_sum + row * STRIDE + start;
             #pragma omp simd
             for (int column = 0; column < 2 * LANES; column++) {
@@ -1880,52 +1545,67 @@ KERNEL spmm_transposed_blocked_add_slope(const Array *weight, const real *restri
 
 /* dz times transposed x at the non-zeros of W
  *   residual_blocks.nerva:17: y      = linear(second, 10)
+ *   blocks.nerva:7: return x + scale * linear(inner, width)
+ *   blocks.nerva:6: inner = relu(batch_norm(linear(x, inside, bias = false)))
+ *   residual_blocks.nerva:14: stem   = relu(linear(x / 16, width))
  */
-KERNEL sddmm_blocked_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t wide, real *restrict to_gradient)
+KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real *restrict to_gradient)
 {
-    #pragma omp for collapse(2) schedule(static) nowait
-    for (int64_t top = 0; top < weight->rows; top += GROUP)
-        for (int64_t first = 0; first < weight->columns; first += wide) {
-            const int64_t tall = weight->rows - top < GROUP ? weight->rows - top : GROUP;
-            const int64_t last = weight->columns - first < wide ? weight->columns : first + wide;
-            _Alignas(VECTOR_BYTES) real turned[GROUP * SAMPLES];
-            int64_t next[GROUP];
-            for (int64_t row = 0; row < tall; row++)
-                next[row] = first_from(weight, top + row, first);
-            for (int64_t left = first; left < last; left += ACROSS) {
-                const int64_t across = last - left < ACROSS ? last - left : ACROSS;
-                for (int64_t stripe = 0; stripe < tall; stripe += STRIPE) {
-                    real *const here = turned + stripe * SAMPLES;
-                    _Alignas(VECTOR_BYTES) real sums[ACROSS][STRIPE] = {{0}};
-                    for (int sample = 0; sample < WIDTH; sample += SAMPLES) {
-                        const int samples = WIDTH - sample < SAMPLES ? WIDTH - sample : SAMPLES;
-                        if (SAMPLES < WIDTH || left == first)
-                            turn_rows(dz + (top + stripe) * STRIDE + sample, tall - stripe, samples, here);
-                        for (int64_t column = 0; column < across; column += COLUMNS)
-                            gradient_tile(here, x + (left + column) * STRIDE + sample,
-                                          across - column, samples, sums + column);
+    const int32_t *const column = weight->column;
+    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
+    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
+     * block of non-zeros may end beyond its panel; the last ones of a row are less than a block. */
+    for (int64_t strip = mine.begin; strip < mine.end; strip += PANEL_STRIP) {
+        const int64_t tall = at_most(mine.end - strip, PANEL_STRIP);
+        const int64_t *const ends = weight->row_start + strip + 1;
+        int64_t next[PANEL_STRIP];
+        memcpy(next, ends - 1, sizeof *next * (size_t)tall);
+        for (int64_t limit = panel;; limit += panel) {
+            for (int64_t part = 0; part < tall; part++) {
+                const real *const here = dz + (strip + part) * STRIDE;
+                const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
+                if (panel < weight->columns)
+                    for (int64_t q = next[ahead]; q < at_most(ends[ahead], next[ahead] + span); q += LINE) {
+                        __builtin_prefetch(column + q);
                     }
-                    for (int64_t r = 0; r < STRIPE && stripe + r < tall; r++) {
-                        const int64_t row = stripe + r;
-                        const int64_t begin = next[row], end = weight->row_start[top + row + 1];
-                        const int32_t *const place = weight->column + begin;
-                        real gradient[ACROSS];
-                        int64_t found = 0;
-                        for (; begin + found < end && place[found] < left + across; found++)
-                            gradient[found] = sums[place[found] - left][r];
-                        next[row] = begin + found;
-                        #pragma omp simd
-                        for (int64_t k = 0; k < found; k++) {
-                            const int64_t q = begin + k;
-                            const real g = gradient[k];
-                            to_gradient[q] = g;
-                        }
-
-
+                _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+                int64_t begin = next[part];
+                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
+                    dots(here, x, column + begin, gradient);
+                    #pragma omp simd
+                    for (int i = 0; i < BLOCK; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        to_gradient[q] = g;
                     }
+
                 }
+                if (limit >= weight->columns && begin < end) {
+                    const int rest = (int)(end - begin);
+                    if (2 * rest < BLOCK)
+                        for (int i = 0; i < rest; i++)
+                            gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
+                    else {
+                        int32_t padded[BLOCK];
+                        for (int i = 0; i < BLOCK; i++)
+                            padded[i] = column[begin + (i < rest ? i : 0)];
+                        dots(here, x, padded, gradient);
+                    }
+                    #pragma omp simd
+                    for (int i = 0; i < rest; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        to_gradient[q] = g;
+                    }
+
+                }
+                next[part] = begin;
             }
+            if (limit >= weight->columns)
+                break;
         }
+    }
 }
 
 /* transposed W times dz
@@ -1938,58 +1618,12 @@ KERNEL spmm_transposed(const Array *weight, const real *restrict value, const re
         const Rows mine = share(weight->column_start, weight->columns, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->row, weight->column_start[row],
-                          weight->column_start[row + 1], dz + start, sum);
+            sparse_tile_2(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
+                          dz + start, sum);
             real *const to_sum_row = to_sum + row * STRIDE + start;
             #pragma omp simd
             for (int column = 0; column < 2 * LANES; column++) {
                 to_sum_row[column] = column < live ? sum[column] : 0;
-            }
-        }
-    }
-}
-
-/* dz times transposed x at the non-zeros of W
- *   blocks.nerva:7: return x + scale * linear(inner, width)
- *   blocks.nerva:6: inner = relu(batch_norm(linear(x, inside, bias = false)))
- *   residual_blocks.nerva:14: stem   = relu(linear(x / 16, width))
- */
-KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real *restrict to_gradient)
-{
-    const int32_t *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
-     * block of non-zeros may end beyond its panel. */
-    for (int64_t first = mine.begin; first < mine.end; first += STRIP) {
-        const int64_t last = mine.end - first < STRIP ? mine.end : first + STRIP;
-        int64_t next[STRIP];
-        for (int64_t row = first; row < last; row++)
-            next[row - first] = weight->row_start[row];
-        for (int64_t limit = panel;; limit += panel) {
-            for (int64_t row = first; row < last; row++) {
-                const real *const here = dz + row * STRIDE;
-                const int64_t end = weight->row_start[row + 1];
-                int64_t begin = next[row - first];
-                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
-                    _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-                    dots(here, x, column + begin, gradient);
-                    #pragma omp simd
-                    for (int i = 0; i < BLOCK; i++) {
-                        const int64_t q = begin + i;
-                        const real g = gradient[i];
-                        to_gradient[q] = g;
-                    }
-                }
-                next[row - first] = begin;
-            }
-            if (limit >= weight->columns)
-                break;
-        }
-        for (int64_t row = first; row < last; row++) {
-            const real *const here = dz + row * STRIDE;
-            for (int64_t q = next[row - first]; q < weight->row_start[row + 1]; q++) {
-                const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-                to_gradient[q] = g;
             }
         }
     }
@@ -2047,8 +1681,8 @@ KERNEL spmm_transposed_total_add_slope(const Array *weight, const real *restrict
         const Rows mine = share(weight->column_start, weight->columns, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->row, weight->column_start[row],
-                          weight->column_start[row + 1], dz + start, sum);
+            sparse_tile_2(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
+                          dz + start, sum);
             const real *const input_row = input + row * STRIDE + start;
             real *const to_total_row = to_total + row * STRIDE + start;
             real *const to_add_slope_row = to_add_slope + row * STRIDE + start;
@@ -2075,8 +1709,8 @@ KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict valu
         const Rows mine = share(weight->column_start, weight->columns, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->row, weight->column_start[row],
-                          weight->column_start[row + 1], dz + start, sum);
+            sparse_tile_2(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
+                          dz + start, sum);
             const real *const input_row = input + row * STRIDE + start;
             const real *const input_2_row = input_2 + row * STRIDE + start;
             real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
@@ -2256,59 +1890,75 @@ KERNEL featurewise_running_average(int64_t rows, real lr, real step, const real 
 
 /* dz times transposed x at the non-zeros of W, update by nesterov
  *   residual_blocks.nerva:17: y      = linear(second, 10)
+ *   blocks.nerva:7: return x + scale * linear(inner, width)
+ *   blocks.nerva:6: inner = relu(batch_norm(linear(x, inside, bias = false)))
  */
-KERNEL sddmm_blocked_nesterov(Array *weight, const real *restrict dz, const real *restrict x, int64_t wide, real lr, real step)
+KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step)
 {
-    #pragma omp for collapse(2) schedule(static) nowait
-    for (int64_t top = 0; top < weight->rows; top += GROUP)
-        for (int64_t first = 0; first < weight->columns; first += wide) {
-            const int64_t tall = weight->rows - top < GROUP ? weight->rows - top : GROUP;
-            const int64_t last = weight->columns - first < wide ? weight->columns : first + wide;
-            _Alignas(VECTOR_BYTES) real turned[GROUP * SAMPLES];
-            int64_t next[GROUP];
-            for (int64_t row = 0; row < tall; row++)
-                next[row] = first_from(weight, top + row, first);
-            for (int64_t left = first; left < last; left += ACROSS) {
-                const int64_t across = last - left < ACROSS ? last - left : ACROSS;
-                for (int64_t stripe = 0; stripe < tall; stripe += STRIPE) {
-                    real *const here = turned + stripe * SAMPLES;
-                    _Alignas(VECTOR_BYTES) real sums[ACROSS][STRIPE] = {{0}};
-                    for (int sample = 0; sample < WIDTH; sample += SAMPLES) {
-                        const int samples = WIDTH - sample < SAMPLES ? WIDTH - sample : SAMPLES;
-                        if (SAMPLES < WIDTH || left == first)
-                            turn_rows(dz + (top + stripe) * STRIDE + sample, tall - stripe, samples, here);
-                        for (int64_t column = 0; column < across; column += COLUMNS)
-                            gradient_tile(here, x + (left + column) * STRIDE + sample,
-                                          across - column, samples, sums + column);
+    const int32_t *const column = weight->column;
+    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
+    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
+     * block of non-zeros may end beyond its panel; the last ones of a row are less than a block. */
+    for (int64_t strip = mine.begin; strip < mine.end; strip += PANEL_STRIP) {
+        const int64_t tall = at_most(mine.end - strip, PANEL_STRIP);
+        const int64_t *const ends = weight->row_start + strip + 1;
+        int64_t next[PANEL_STRIP];
+        memcpy(next, ends - 1, sizeof *next * (size_t)tall);
+        for (int64_t limit = panel;; limit += panel) {
+            for (int64_t part = 0; part < tall; part++) {
+                const real *const here = dz + (strip + part) * STRIDE;
+                const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
+                if (panel < weight->columns)
+                    for (int64_t q = next[ahead]; q < at_most(ends[ahead], next[ahead] + span); q += LINE) {
+                        __builtin_prefetch(column + q);
+                        __builtin_prefetch(&weight->value[q], 1);
+                        __builtin_prefetch(&weight->state[0][q], 1);
+                        __builtin_prefetch(&weight->position[q], 1);
                     }
-                    for (int64_t r = 0; r < STRIPE && stripe + r < tall; r++) {
-                        const int64_t row = stripe + r;
-                        const int64_t begin = next[row], end = weight->row_start[top + row + 1];
-                        const int32_t *const place = weight->column + begin;
-                        real gradient[ACROSS];
-                        int64_t found = 0;
-                        for (; begin + found < end && place[found] < left + across; found++)
-                            gradient[found] = sums[place[found] - left][r];
-                        next[row] = begin + found;
-                        #pragma omp simd
-                        for (int64_t k = 0; k < found; k++) {
-                            const int64_t q = begin + k;
-                            const real g = gradient[k];
-                            update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-                        }
-                        for (int64_t q = 0; q < end - begin - found && q < found + LINE; q += LINE) {
-                            __builtin_prefetch(&weight->value[begin + found + q], 1);
-                            __builtin_prefetch(&weight->state[0][begin + found + q], 1);
-                        }
-
-                        for (int64_t q = begin; q < begin + found; q++) {
-                            weight->transposed[weight->position[q]] = weight->value[q];
-                        }
-
+                _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+                int64_t begin = next[part];
+                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
+                    dots(here, x, column + begin, gradient);
+                    #pragma omp simd
+                    for (int i = 0; i < BLOCK; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
                     }
+                    for (int64_t q = begin; q < begin + BLOCK; q++) {
+                        weight->transposed[weight->position[q]] = weight->value[q];
+                    }
+
                 }
+                if (limit >= weight->columns && begin < end) {
+                    const int rest = (int)(end - begin);
+                    if (2 * rest < BLOCK)
+                        for (int i = 0; i < rest; i++)
+                            gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
+                    else {
+                        int32_t padded[BLOCK];
+                        for (int i = 0; i < BLOCK; i++)
+                            padded[i] = column[begin + (i < rest ? i : 0)];
+                        dots(here, x, padded, gradient);
+                    }
+                    #pragma omp simd
+                    for (int i = 0; i < rest; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+                    }
+                    for (int64_t q = begin; q < begin + rest; q++) {
+                        weight->transposed[weight->position[q]] = weight->value[q];
+                    }
+
+                }
+                next[part] = begin;
             }
+            if (limit >= weight->columns)
+                break;
         }
+    }
 }
 
 /* relu_slope, batch_norm_slope, sum over the batch, weighted, standardize_slope, update by nesterov
@@ -2353,75 +2003,33 @@ KERNEL featurewise_standardize_slope_nesterov(int64_t rows, real lr, real step, 
 }
 
 /* dz times transposed x at the non-zeros of W, update by nesterov
- *   blocks.nerva:7: return x + scale * linear(inner, width)
- *   blocks.nerva:6: inner = relu(batch_norm(linear(x, inside, bias = false)))
- */
-KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step)
-{
-    const int32_t *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
-     * block of non-zeros may end beyond its panel. */
-    for (int64_t first = mine.begin; first < mine.end; first += STRIP) {
-        const int64_t last = mine.end - first < STRIP ? mine.end : first + STRIP;
-        int64_t next[STRIP];
-        for (int64_t row = first; row < last; row++)
-            next[row - first] = weight->row_start[row];
-        for (int64_t limit = panel;; limit += panel) {
-            for (int64_t row = first; row < last; row++) {
-                const real *const here = dz + row * STRIDE;
-                const int64_t end = weight->row_start[row + 1];
-                int64_t begin = next[row - first];
-                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
-                    _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-                    dots(here, x, column + begin, gradient);
-                    #pragma omp simd
-                    for (int i = 0; i < BLOCK; i++) {
-                        const int64_t q = begin + i;
-                        const real g = gradient[i];
-                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-                    }
-                    for (int64_t q = begin; q < begin + BLOCK; q++) {
-                        weight->transposed[weight->position[q]] = weight->value[q];
-                    }
-                }
-                next[row - first] = begin;
-            }
-            if (limit >= weight->columns)
-                break;
-        }
-        for (int64_t row = first; row < last; row++) {
-            const real *const here = dz + row * STRIDE;
-            for (int64_t q = next[row - first]; q < weight->row_start[row + 1]; q++) {
-                const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-                weight->transposed[weight->position[q]] = weight->value[q];
-            }
-        }
-    }
-}
-
-/* dz times transposed x at the non-zeros of W, update by nesterov
  *   residual_blocks.nerva:14: stem   = relu(linear(x / 16, width))
  */
 KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step)
 {
     const int32_t *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
     /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
-     * block of non-zeros may end beyond its panel. */
-    for (int64_t first = mine.begin; first < mine.end; first += STRIP) {
-        const int64_t last = mine.end - first < STRIP ? mine.end : first + STRIP;
-        int64_t next[STRIP];
-        for (int64_t row = first; row < last; row++)
-            next[row - first] = weight->row_start[row];
+     * block of non-zeros may end beyond its panel; the last ones of a row are less than a block. */
+    for (int64_t strip = mine.begin; strip < mine.end; strip += PANEL_STRIP) {
+        const int64_t tall = at_most(mine.end - strip, PANEL_STRIP);
+        const int64_t *const ends = weight->row_start + strip + 1;
+        int64_t next[PANEL_STRIP];
+        memcpy(next, ends - 1, sizeof *next * (size_t)tall);
         for (int64_t limit = panel;; limit += panel) {
-            for (int64_t row = first; row < last; row++) {
-                const real *const here = dz + row * STRIDE;
-                const int64_t end = weight->row_start[row + 1];
-                int64_t begin = next[row - first];
+            for (int64_t part = 0; part < tall; part++) {
+                const real *const here = dz + (strip + part) * STRIDE;
+                const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
+                if (panel < weight->columns)
+                    for (int64_t q = next[ahead]; q < at_most(ends[ahead], next[ahead] + span); q += LINE) {
+                        __builtin_prefetch(column + q);
+                        __builtin_prefetch(&weight->value[q], 1);
+                        __builtin_prefetch(&weight->state[0][q], 1);
+                    }
+                _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+                int64_t begin = next[part];
                 for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
-                    _Alignas(VECTOR_BYTES) real gradient[BLOCK];
                     dots(here, x, column + begin, gradient);
                     #pragma omp simd
                     for (int i = 0; i < BLOCK; i++) {
@@ -2429,18 +2037,31 @@ KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *rest
                         const real g = gradient[i];
                         update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
                     }
+
                 }
-                next[row - first] = begin;
+                if (limit >= weight->columns && begin < end) {
+                    const int rest = (int)(end - begin);
+                    if (2 * rest < BLOCK)
+                        for (int i = 0; i < rest; i++)
+                            gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
+                    else {
+                        int32_t padded[BLOCK];
+                        for (int i = 0; i < BLOCK; i++)
+                            padded[i] = column[begin + (i < rest ? i : 0)];
+                        dots(here, x, padded, gradient);
+                    }
+                    #pragma omp simd
+                    for (int i = 0; i < rest; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+                    }
+
+                }
+                next[part] = begin;
             }
             if (limit >= weight->columns)
                 break;
-        }
-        for (int64_t row = first; row < last; row++) {
-            const real *const here = dz + row * STRIDE;
-            for (int64_t q = next[row - first]; q < weight->row_start[row + 1]; q++) {
-                const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-            }
         }
     }
 }
@@ -2668,7 +2289,7 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     meet(run);
     featurewise_store(10, arena + 23552, gradients[17], count);  /* y.bias.grad */
     spmm_transposed_blocked_add_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 23552, 8, arena + 9216, arena + 12288, count);  /* second.grad, second.linear.grad */
-    sddmm_blocked_store(&model->arrays[Y_WEIGHT], arena + 23552, arena + 6144, 96, gradients[16]);  /* y.weight.grad */
+    sddmm_store(&model->arrays[Y_WEIGHT], arena + 23552, arena + 6144, 96, gradients[16]);  /* y.weight.grad */
     meet(run);
     featurewise_store(96, arena + 12288, gradients[15], count);  /* second.bias.grad */
     spmm_transposed(&model->arrays[SECOND_WEIGHT], model->arrays[SECOND_WEIGHT].transposed, arena + 12288, arena + 6144, count);  /* relu.2.grad */
@@ -2731,7 +2352,7 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
     featurewise_running_average(48, run->lr, run->step, arena + 23552, &model->arrays[FIRST_INNER_RUNNING_MEAN], arena + 23600, &model->arrays[FIRST_INNER_RUNNING_VAR], arena + 23648, &model->arrays[SECOND_INNER_RUNNING_MEAN], arena + 23696, &model->arrays[SECOND_INNER_RUNNING_VAR]);  /* first.inner.running_mean, first.inner.running_var, second.inner.running_mean, second.inner.running_var */
     meet(run);
     spmm_transposed(&model->arrays[SECOND_WEIGHT], model->arrays[SECOND_WEIGHT].transposed, arena + 12288, arena + 23552, count);  /* relu.2.grad */
-    sddmm_blocked_nesterov(&model->arrays[Y_WEIGHT], arena + 25088, arena + 6144, 96, run->lr, run->step);  /* y.weight */
+    sddmm_nesterov(&model->arrays[Y_WEIGHT], arena + 25088, arena + 6144, 96, run->lr, run->step);  /* y.weight */
     featurewise_nesterov(96, run->lr, run->step, arena + 12288, &model->arrays[SECOND_BIAS], count);  /* second.bias */
     meet(run);
     featurewise_standardize_slope_nesterov(48, run->lr, run->step, arena + 23552, arena + 22016, arena + 20480, model->arrays[SECOND_INNER_GAMMA].value, arena + 26672, arena + 25088, &model->arrays[SECOND_INNER_GAMMA], &model->arrays[SECOND_INNER_BETA], count);  /* second.inner.linear.grad.4 */

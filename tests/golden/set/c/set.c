@@ -5,6 +5,7 @@
  * loop is called by all threads of the team. Each row, or tile of samples, is computed by one thread
  * in an order that does not depend on how many there are.
  */
+#define _DEFAULT_SOURCE           /* madvise */
 #include <math.h>
 #include <omp.h>
 #include <sched.h>
@@ -13,6 +14,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
@@ -101,10 +105,13 @@ enum {
     STRIDE = 32,    /* numbers from one row of an activation to the next */
     SAMPLES = 32,    /* of which turned rows are kept */
     STRIP = 64,       /* rows of a product that one thread goes through together */
+    PANEL_STRIP = 256, /* the same where they go through panels */
     BLOCK = 16         /* non-zeros whose gradients are computed at once */
 };
 enum {
     VECTOR_BYTES = 64,
+    LINE = 64 / sizeof(real), /* numbers in a cache line */
+    AHEAD = 10,               /* non-zeros after which a row of activations is needed that is fetched */
     CHUNK = 1024              /* features that one thread gathers of a few samples */
 };
 
@@ -128,9 +135,9 @@ typedef struct {
     real *value;
     real *state[1];
     int64_t *row_start;       /* [rows + 1] */
-    int32_t *column;          /* [numbers], ascending within a row */
+    int32_t *column;          /* [numbers + AHEAD], ascending within a row */
     int64_t *column_start;    /* [columns + 1] */
-    int32_t *row;             /* [numbers], ascending within a column */
+    int32_t *row;             /* [numbers + AHEAD], ascending within a column */
     int32_t *position;        /* where a number of the CSR order lies by columns */
     real *transposed;         /* the values by columns */
 } Array;
@@ -222,17 +229,31 @@ static size_t lay_out(nerva_model *model, char *memory)
             array->state[state] = take(memory, &used, sizeof(real) * numbers);
         if (SHAPE[i].sparse) {
             array->row_start = take(memory, &used, sizeof(int64_t) * (size_t)(array->rows + 1));
-            array->column = take(memory, &used, sizeof(int32_t) * numbers);
+            array->column = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
         }
         if (SHAPE[i].mirrored) {
             array->column_start =
                 take(memory, &used, sizeof(int64_t) * (size_t)(array->columns + 1));
-            array->row = take(memory, &used, sizeof(int32_t) * numbers);
+            array->row = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
             array->position = take(memory, &used, sizeof(int32_t) * numbers);
             array->transposed = take(memory, &used, sizeof(real) * numbers);
         }
     }
     return used;
+}
+
+/* Ask for large pages: non-zeros come to rows of activations, and to copies of weights, all over the
+ * memory, more places than the processor has addresses of small pages at hand. */
+static void prefer_large_pages(void *memory, size_t bytes)
+{
+#if defined(__linux__)
+    enum { PAGE = 4096, LARGE_PAGE = 1 << 21 };
+    const uintptr_t begin = ((uintptr_t)memory + PAGE - 1) / PAGE * PAGE;
+    if (bytes > 4 * LARGE_PAGE)
+        (void)madvise((void *)begin, (bytes - PAGE) / PAGE * PAGE, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)bytes;
+#endif
 }
 
 nerva_model *nerva_create(void)
@@ -246,6 +267,7 @@ nerva_model *nerva_create(void)
         free(model);
         return NULL;
     }
+    prefer_large_pages(model->block, bytes);
     const uintptr_t begin = (uintptr_t)model->block + ALIGNMENT - 1;
     lay_out(model, (char *)(begin - begin % ALIGNMENT));
     return model;
@@ -280,6 +302,11 @@ int32_t *nerva_column(nerva_model *model, int parameter)
     return model->arrays[parameter].column;
 }
 
+static inline int64_t at_most(int64_t size, int64_t most)
+{
+    return size < most ? size : most;
+}
+
 enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
 
 typedef struct {
@@ -308,6 +335,13 @@ static Rows share(const int64_t *start, int64_t rows, int tile, int tiles)
     const int64_t work = start[rows] + ROW_WORK * rows;
     return (Rows){ row_after(start, rows, work * tiles * thread / threads - work * tile),
                    row_after(start, rows, work * tiles * (thread + 1) / threads - work * tile) };
+}
+
+/* Of how many non-zeros a row's part in a panel of so many columns is fetched ahead: their stream is
+ * too short for the processor to see it coming. */
+static inline int64_t in_panel(const int64_t *start, int64_t rows, int64_t columns, int64_t panel)
+{
+    return start[rows] / rows * panel / columns + LINE;
 }
 
 /* The one place that derives everything else from a pattern and its values: sorts the non-zeros by
@@ -844,6 +878,9 @@ static inline void sparse_tile_2(const real *value, const int32_t *index, int64_
 {
     vector s0 = {0}, s1 = {0};
     for (int64_t q = begin; q < end; q++) {
+        const real *const ahead = x + (int64_t)index[q + AHEAD] * STRIDE;
+        for (int start = 0; start < 2 * LANES; start += LINE)
+            __builtin_prefetch(ahead + start);
         const vector *const from = (const vector *)(x + (int64_t)index[q] * STRIDE);
         const real w = value[q];
         s0 += w * from[0];
@@ -1091,7 +1128,6 @@ static inline void dense_tile_2(const real *w, int64_t depth, const real *x, rea
 
 enum {
     STRIPE = 2 * LANES,    /* rows whose gradients are computed together */
-    LINE = 64 / sizeof(real),  /* numbers in a cache line */
     GROUP = 4 * STRIPE,    /* rows that go through the columns together */
     COLUMNS = 12,            /* columns at once: as many registers hold the sums */
     ACROSS = 96             /* columns that are gone through together */
@@ -2368,8 +2404,8 @@ KERNEL spmm_relu(const Array *weight, const real *restrict value, const real *re
         const Rows mine = share(weight->row_start, weight->rows, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row],
-                          weight->row_start[row + 1], x + start, sum);
+            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                          x + start, sum);
             const real bias_value = bias[row];
             real *const to_relu_row = to_relu + row * STRIDE + start;
             #pragma omp simd
@@ -2687,8 +2723,8 @@ KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict valu
         const Rows mine = share(weight->column_start, weight->columns, tile, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
             _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->row, weight->column_start[row],
-                          weight->column_start[row + 1], dz + start, sum);
+            sparse_tile_2(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
+                          dz + start, sum);
             const real *const input_row = input + row * STRIDE + start;
             real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
             #pragma omp simd
@@ -2708,20 +2744,25 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
 {
     const int32_t *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
     /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
-     * block of non-zeros may end beyond its panel. */
-    for (int64_t first = mine.begin; first < mine.end; first += STRIP) {
-        const int64_t last = mine.end - first < STRIP ? mine.end : first + STRIP;
-        int64_t next[STRIP];
-        for (int64_t row = first; row < last; row++)
-            next[row - first] = weight->row_start[row];
+     * block of non-zeros may end beyond its panel; the last ones of a row are less than a block. */
+    for (int64_t strip = mine.begin; strip < mine.end; strip += PANEL_STRIP) {
+        const int64_t tall = at_most(mine.end - strip, PANEL_STRIP);
+        const int64_t *const ends = weight->row_start + strip + 1;
+        int64_t next[PANEL_STRIP];
+        memcpy(next, ends - 1, sizeof *next * (size_t)tall);
         for (int64_t limit = panel;; limit += panel) {
-            for (int64_t row = first; row < last; row++) {
-                const real *const here = dz + row * STRIDE;
-                const int64_t end = weight->row_start[row + 1];
-                int64_t begin = next[row - first];
+            for (int64_t part = 0; part < tall; part++) {
+                const real *const here = dz + (strip + part) * STRIDE;
+                const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
+                if (panel < weight->columns)
+                    for (int64_t q = next[ahead]; q < at_most(ends[ahead], next[ahead] + span); q += LINE) {
+                        __builtin_prefetch(column + q);
+                    }
+                _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+                int64_t begin = next[part];
                 for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
-                    _Alignas(VECTOR_BYTES) real gradient[BLOCK];
                     dots(here, x, column + begin, gradient);
                     #pragma omp simd
                     for (int i = 0; i < BLOCK; i++) {
@@ -2729,18 +2770,31 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
                         const real g = gradient[i];
                         to_gradient[q] = g;
                     }
+
                 }
-                next[row - first] = begin;
+                if (limit >= weight->columns && begin < end) {
+                    const int rest = (int)(end - begin);
+                    if (2 * rest < BLOCK)
+                        for (int i = 0; i < rest; i++)
+                            gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
+                    else {
+                        int32_t padded[BLOCK];
+                        for (int i = 0; i < BLOCK; i++)
+                            padded[i] = column[begin + (i < rest ? i : 0)];
+                        dots(here, x, padded, gradient);
+                    }
+                    #pragma omp simd
+                    for (int i = 0; i < rest; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        to_gradient[q] = g;
+                    }
+
+                }
+                next[part] = begin;
             }
             if (limit >= weight->columns)
                 break;
-        }
-        for (int64_t row = first; row < last; row++) {
-            const real *const here = dz + row * STRIDE;
-            for (int64_t q = next[row - first]; q < weight->row_start[row + 1]; q++) {
-                const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-                to_gradient[q] = g;
-            }
         }
     }
 }
@@ -2902,20 +2956,28 @@ KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restri
 {
     const int32_t *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
     /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
-     * block of non-zeros may end beyond its panel. */
-    for (int64_t first = mine.begin; first < mine.end; first += STRIP) {
-        const int64_t last = mine.end - first < STRIP ? mine.end : first + STRIP;
-        int64_t next[STRIP];
-        for (int64_t row = first; row < last; row++)
-            next[row - first] = weight->row_start[row];
+     * block of non-zeros may end beyond its panel; the last ones of a row are less than a block. */
+    for (int64_t strip = mine.begin; strip < mine.end; strip += PANEL_STRIP) {
+        const int64_t tall = at_most(mine.end - strip, PANEL_STRIP);
+        const int64_t *const ends = weight->row_start + strip + 1;
+        int64_t next[PANEL_STRIP];
+        memcpy(next, ends - 1, sizeof *next * (size_t)tall);
         for (int64_t limit = panel;; limit += panel) {
-            for (int64_t row = first; row < last; row++) {
-                const real *const here = dz + row * STRIDE;
-                const int64_t end = weight->row_start[row + 1];
-                int64_t begin = next[row - first];
+            for (int64_t part = 0; part < tall; part++) {
+                const real *const here = dz + (strip + part) * STRIDE;
+                const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
+                if (panel < weight->columns)
+                    for (int64_t q = next[ahead]; q < at_most(ends[ahead], next[ahead] + span); q += LINE) {
+                        __builtin_prefetch(column + q);
+                        __builtin_prefetch(&weight->value[q], 1);
+                        __builtin_prefetch(&weight->state[0][q], 1);
+                        __builtin_prefetch(&weight->position[q], 1);
+                    }
+                _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+                int64_t begin = next[part];
                 for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
-                    _Alignas(VECTOR_BYTES) real gradient[BLOCK];
                     dots(here, x, column + begin, gradient);
                     #pragma omp simd
                     for (int i = 0; i < BLOCK; i++) {
@@ -2926,19 +2988,34 @@ KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restri
                     for (int64_t q = begin; q < begin + BLOCK; q++) {
                         weight->transposed[weight->position[q]] = weight->value[q];
                     }
+
                 }
-                next[row - first] = begin;
+                if (limit >= weight->columns && begin < end) {
+                    const int rest = (int)(end - begin);
+                    if (2 * rest < BLOCK)
+                        for (int i = 0; i < rest; i++)
+                            gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
+                    else {
+                        int32_t padded[BLOCK];
+                        for (int i = 0; i < BLOCK; i++)
+                            padded[i] = column[begin + (i < rest ? i : 0)];
+                        dots(here, x, padded, gradient);
+                    }
+                    #pragma omp simd
+                    for (int i = 0; i < rest; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+                    }
+                    for (int64_t q = begin; q < begin + rest; q++) {
+                        weight->transposed[weight->position[q]] = weight->value[q];
+                    }
+
+                }
+                next[part] = begin;
             }
             if (limit >= weight->columns)
                 break;
-        }
-        for (int64_t row = first; row < last; row++) {
-            const real *const here = dz + row * STRIDE;
-            for (int64_t q = next[row - first]; q < weight->row_start[row + 1]; q++) {
-                const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-                weight->transposed[weight->position[q]] = weight->value[q];
-            }
         }
     }
 }
@@ -2950,20 +3027,27 @@ KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *rest
 {
     const int32_t *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
     /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
-     * block of non-zeros may end beyond its panel. */
-    for (int64_t first = mine.begin; first < mine.end; first += STRIP) {
-        const int64_t last = mine.end - first < STRIP ? mine.end : first + STRIP;
-        int64_t next[STRIP];
-        for (int64_t row = first; row < last; row++)
-            next[row - first] = weight->row_start[row];
+     * block of non-zeros may end beyond its panel; the last ones of a row are less than a block. */
+    for (int64_t strip = mine.begin; strip < mine.end; strip += PANEL_STRIP) {
+        const int64_t tall = at_most(mine.end - strip, PANEL_STRIP);
+        const int64_t *const ends = weight->row_start + strip + 1;
+        int64_t next[PANEL_STRIP];
+        memcpy(next, ends - 1, sizeof *next * (size_t)tall);
         for (int64_t limit = panel;; limit += panel) {
-            for (int64_t row = first; row < last; row++) {
-                const real *const here = dz + row * STRIDE;
-                const int64_t end = weight->row_start[row + 1];
-                int64_t begin = next[row - first];
+            for (int64_t part = 0; part < tall; part++) {
+                const real *const here = dz + (strip + part) * STRIDE;
+                const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
+                if (panel < weight->columns)
+                    for (int64_t q = next[ahead]; q < at_most(ends[ahead], next[ahead] + span); q += LINE) {
+                        __builtin_prefetch(column + q);
+                        __builtin_prefetch(&weight->value[q], 1);
+                        __builtin_prefetch(&weight->state[0][q], 1);
+                    }
+                _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+                int64_t begin = next[part];
                 for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
-                    _Alignas(VECTOR_BYTES) real gradient[BLOCK];
                     dots(here, x, column + begin, gradient);
                     #pragma omp simd
                     for (int i = 0; i < BLOCK; i++) {
@@ -2971,18 +3055,31 @@ KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *rest
                         const real g = gradient[i];
                         update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
                     }
+
                 }
-                next[row - first] = begin;
+                if (limit >= weight->columns && begin < end) {
+                    const int rest = (int)(end - begin);
+                    if (2 * rest < BLOCK)
+                        for (int i = 0; i < rest; i++)
+                            gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
+                    else {
+                        int32_t padded[BLOCK];
+                        for (int i = 0; i < BLOCK; i++)
+                            padded[i] = column[begin + (i < rest ? i : 0)];
+                        dots(here, x, padded, gradient);
+                    }
+                    #pragma omp simd
+                    for (int i = 0; i < rest; i++) {
+                        const int64_t q = begin + i;
+                        const real g = gradient[i];
+                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+                    }
+
+                }
+                next[part] = begin;
             }
             if (limit >= weight->columns)
                 break;
-        }
-        for (int64_t row = first; row < last; row++) {
-            const real *const here = dz + row * STRIDE;
-            for (int64_t q = next[row - first]; q < weight->row_start[row + 1]; q++) {
-                const real g = dot(here, x + (int64_t)column[q] * STRIDE);
-                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-            }
         }
     }
 }
