@@ -3,6 +3,7 @@
 No test here looks at a clock.
 """
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -30,16 +31,16 @@ from benchmarks.yardstick import (
     torch_setup,
     workload,
 )
-from nerva_dsl.check import check_source
+from benchmarks.yardstick.workloads import DENSITIES, MOMENTUM, PARTS, REFERENCE, WORKLOADS
+from nerva_dsl.check import check, check_source
 from nerva_dsl.source import Source
 
 ROOT = Path(__file__).parent.parent
 BATCH = 4
-RATE, MOMENTUM = workload.LEARNING_RATE, workload.MOMENTUM
 
 
-def sparse(rng, outputs, inputs, density):
-    dense = rng.standard_normal((outputs, inputs)).astype(np.float32)
+def sparse(rng, outputs, inputs, density, precision):
+    dense = rng.standard_normal((outputs, inputs)).astype(precision)
     dense[rng.random((outputs, inputs)) > density] = 0
     rows, columns = np.nonzero(dense)
     starts = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=outputs))))
@@ -56,65 +57,113 @@ def subnormals():
     torch.set_flush_denormal(False)
 
 
+SMALL = {
+    "reference": (12, 9, 7, 10),
+    "wide": (12, 9, 7, 10),
+    "autoencoder": (12, 20, 12),
+    "odd": (12, 9, 7, 10),
+    "double": (12, 9, 7, 10),
+}
+
+
 @pytest.fixture
-def network():
+def net(request):
+    """A workload in small: the reference unless a test names others."""
+    name = getattr(request, "param", "reference")
+    batch = 3 if name == "odd" else BATCH
+    # Steps so long that a gradient which is wrong by a hundredth shows in the third loss.
+    return dataclasses.replace(WORKLOADS[name], sizes=SMALL[name], batch=batch, learning_rate=0.02)
+
+
+every_net = pytest.mark.parametrize("net", WORKLOADS, indirect=True)
+
+
+@pytest.fixture
+def network(net):
+    """Sparse layers of that size, and a dense one last."""
     rng = np.random.default_rng(0)
-    sizes, density = (12, 9, 7, 10), (0.3, 0.4, None)
     layers = []
-    for name, inputs, outputs, share in zip(
-        workload.LAYERS, sizes[:-1], sizes[1:], density, strict=True
-    ):
+    for name, inputs, outputs in zip(net.layers, net.sizes[:-1], net.sizes[1:], strict=True):
         weight = (
-            rng.standard_normal((outputs, inputs)).astype(np.float32)
-            if share is None
-            else sparse(rng, outputs, inputs, share)
+            rng.standard_normal((outputs, inputs)).astype(net.precision)
+            if name == net.layers[-1]
+            else sparse(rng, outputs, inputs, 0.4, net.precision)
         )
-        bias = rng.standard_normal(outputs).astype(np.float32)
+        bias = rng.standard_normal(outputs).astype(net.precision)
         layers.append(workload.Layer(name, weight, bias))
     return tuple(layers)
 
 
 @pytest.fixture
-def data():
-    return workload.make_data(40, features=12)
+def data(net):
+    return workload.make_data(net, 40)
 
 
 @pytest.fixture
-def batches(data):
-    return list(workload.orders(len(data))[0][: 3 * BATCH].reshape(3, BATCH))
+def batches(net, data):
+    return list(workload.orders(len(data))[0][: 3 * net.batch].reshape(3, net.batch))
 
 
-def reference_losses(network, data, batches):
+# The value of an activation, and its derivative by the argument.
+FORMULAS = {
+    "relu": (lambda z: np.maximum(z, 0), lambda z: z > 0),
+    "all_relu(0.6)": (lambda z: np.where(z > 0, z, 0.6 * z), lambda z: np.where(z > 0, 1, 0.6)),
+    "all_relu(-0.6)": (lambda z: np.where(z > 0, z, -0.6 * z), lambda z: np.where(z > 0, 1, -0.6)),
+    "sigmoid": (
+        lambda z: 1 / (1 + np.exp(-z)),
+        lambda z: np.exp(-z) / (1 + np.exp(-z)) ** 2,
+    ),
+}
+
+
+def loss_and_gradient(kind, y, t):
+    if kind == "squared_error":
+        return ((y - t) ** 2).sum(1).mean(), 2 * (y - t) / len(t)
+    exponentials = np.exp(y - y.max(1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(1, keepdims=True)
+    samples = np.arange(len(t))
+    loss = -np.log(probabilities[samples, t]).mean()
+    probabilities[samples, t] -= 1
+    return loss, probabilities / len(t)
+
+
+def reference_losses(net, network, data, batches):
     """Masked training in NumPy, double precision, written from the formulas."""
+    formulas = [FORMULAS[name] for name in net.activations]
     weights = [layer.dense().astype(np.float64) for layer in network]
     masks = [1 if (mask := layer.mask()) is None else mask for layer in network]
     biases = [layer.bias.astype(np.float64) for layer in network]
     velocities = [np.zeros_like(array) for array in (*weights, *biases)]
     losses = []
     for batch in batches:
-        values = [data.X[batch].astype(np.float64)]
+        values, arguments = [data.X[batch].astype(np.float64)], []
         for number, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-            z = values[-1] @ weight.T + bias
-            values.append(z if number == len(weights) - 1 else np.maximum(z, 0))
-        logits = values[-1] - values[-1].max(1, keepdims=True)
-        probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-        lanes = np.arange(len(batch))
-        losses.append(-np.log(probabilities[lanes, data.t[batch]]).mean())
-        dz = probabilities
-        dz[lanes, data.t[batch]] -= 1
-        dz /= len(batch)
+            arguments.append(values[-1] @ weight.T + bias)
+            if number < len(formulas):
+                values.append(formulas[number][0](arguments[-1]))
+        loss, dz = loss_and_gradient(net.loss, arguments[-1], data.t[batch])
+        losses.append(loss)
         weight_gradients, bias_gradients = [], []
         for number in reversed(range(len(weights))):
             weight_gradients.insert(0, dz.T @ values[number] * masks[number])
             bias_gradients.insert(0, dz.sum(0))
-            dz = (dz @ weights[number]) * (values[number] > 0)
+            if number > 0:
+                dz = (dz @ weights[number]) * formulas[number - 1][1](arguments[number - 1])
         parameters = [*weights, *biases]
         for w, g, v in zip(
             parameters, [*weight_gradients, *bias_gradients], velocities, strict=True
         ):
             v[...] = MOMENTUM * v + g
-            w[...] -= RATE * (g + MOMENTUM * v)
+            w[...] -= net.learning_rate * (g + MOMENTUM * v)
     return losses
+
+
+def assert_reference(found, net, network, data, batches):
+    """The losses are NumPy's, as far as the precision goes; and they move."""
+    expected = reference_losses(net, network, data, batches)
+    tolerance = 1e-13 if net.precision == "float64" else 2e-5
+    np.testing.assert_allclose(found, expected, rtol=tolerance)
+    assert not np.allclose(expected[1:], expected[0], rtol=1e-3)
 
 
 @pytest.fixture
@@ -124,25 +173,27 @@ def uncompiled(monkeypatch):
         monkeypatch.setattr(module, "compiled", lambda function: function)
 
 
+@every_net
 @pytest.mark.parametrize("form", forms_dense.FORMS, ids=lambda form: form.name)
-def test_masked_forms_compute_the_reference(form, network, data, batches, uncompiled):
-    trainer = forms_dense.DenseTrainer(network, data, form, masked=True, batch=BATCH)
+def test_masked_forms_compute_the_reference(form, net, network, data, batches, uncompiled):
+    trainer = forms_dense.DenseTrainer(net, network, data, form, masked=True)
     found = torch_setup.losses(trainer, batches)
-    np.testing.assert_allclose(found, reference_losses(network, data, batches), rtol=2e-5)
+    assert_reference(found, net, network, data, batches)
 
 
+@every_net
 @pytest.mark.parametrize("form", forms_csr.FORMS, ids=lambda form: form.name)
-def test_csr_forms_compute_the_reference(form, network, data, batches, uncompiled):
-    trainer = forms_csr.CsrTrainer(network, data, form, batch=BATCH)
+def test_csr_forms_compute_the_reference(form, net, network, data, batches, uncompiled):
+    trainer = forms_csr.CsrTrainer(net, network, data, form)
     found = torch_setup.losses(trainer, batches)
-    np.testing.assert_allclose(found, reference_losses(network, data, batches), rtol=2e-5)
+    assert_reference(found, net, network, data, batches)
 
 
-def test_dense_training_is_not_masked_training(network, data, batches):
+def test_dense_training_is_not_masked_training(net, network, data, batches):
     form = forms_dense.DenseForm("fused")
-    trainer = forms_dense.DenseTrainer(network, data, form, masked=False, batch=BATCH)
+    trainer = forms_dense.DenseTrainer(net, network, data, form, masked=False)
     found = torch_setup.losses(trainer, batches)
-    assert not np.allclose(found, reference_losses(network, data, batches), rtol=1e-4)
+    assert not np.allclose(found, reference_losses(net, network, data, batches), rtol=1e-4)
 
 
 def test_an_epoch_is_every_batch_of_the_order(network, data):
@@ -179,22 +230,51 @@ def test_onnx_runtime_computes_the_network(network, data):
         agreement.check_outputs(name, predict(), prediction.outputs_of(network, x))
 
 
-def test_nervac_and_pytorch_agree_on_the_reference_workload():
-    data = workload.make_data(2 * workload.BATCH)
-    compiled, missing = contenders_nervac.compile_backends(0.001)
+def agree(load, compiled):
+    """Compare losses of compiled models with PyTorch's, in a masked form and in a CSR form."""
+    data = workload.make_data(load, load.batch)
+    network = workload.network_of(load, compiled[0].model(None, 1).parameters())
+    batches = [np.arange(load.batch)] * agreement.STEPS
+    csr, dense = forms_csr.CsrForm("sampled", "fused"), forms_dense.DenseForm("fused")
+    trainers = {
+        "CSR": forms_csr.CsrTrainer(load, network, data, csr),
+        "masked": forms_dense.DenseTrainer(load, network, data, dense, masked=True),
+    }
+    theirs = {name: torch_setup.losses(trainer, batches) for name, trainer in trainers.items()}
+    for each in compiled:
+        found = contenders_nervac.losses(load, each.model(network, 1), data, batches)
+        for name, expected in theirs.items():
+            agreement.check_losses(f"{each.name}, {name}", found, expected, load.precision)
+        assert each.kernels
+
+
+def test_backends_and_pytorch_agree_on_the_reference_network():
+    compiled, missing = contenders_nervac.compile_backends(REFERENCE, 0.001)
     assert {each.name for each in compiled} | set(missing) == {
         f"nervac {backend}" for backend in contenders_nervac.BACKENDS
     }
     assert compiled[0].name == "nervac native"
-    network = workload.network_of(compiled[0].model(None, 1).parameters())
-    batches = [np.arange(workload.BATCH)] * agreement.STEPS
-    form = forms_csr.CsrForm("sampled", "fused")
-    trainer = forms_csr.CsrTrainer(network, data, form, batch=workload.BATCH)
-    expected = torch_setup.losses(trainer, batches)
-    for each in compiled:
-        found = contenders_nervac.losses(each.model(network, 1), data, batches)
-        agreement.check_losses(each.name, found, expected)
-        assert each.kernels
+    agree(REFERENCE, compiled)
+
+
+@pytest.mark.parametrize("name", [name for name in WORKLOADS if name != "reference"])
+def test_nervac_and_pytorch_agree_on_other_networks(name):
+    agree(WORKLOADS[name], [contenders_nervac.compile_network(WORKLOADS[name], 0.01, "native")])
+
+
+@pytest.mark.parametrize("load", WORKLOADS.values(), ids=WORKLOADS)
+def test_a_workload_is_what_its_file_says(load):
+    checked = check(load.model_file, load.params)
+    model = checked.model
+    assert tuple(layer.name for layer in model.layers) == load.layers
+    assert tuple(layer.inputs for layer in model.layers) == load.sizes[:-1]
+    assert tuple(layer.outputs for layer in model.layers) == load.sizes[1:]
+    assert model.batch == load.batch
+    assert model.precision == load.precision
+    text = load.model_file.read_text()
+    assert f"constant({load.learning_rate:g})" in text
+    assert f"loss   = {load.loss}(" in text
+    assert f"nesterov(momentum = {MOMENTUM:g})" in text
 
 
 @pytest.mark.parametrize(
@@ -208,7 +288,14 @@ def test_nervac_and_pytorch_agree_on_the_reference_workload():
 )
 def test_losses_that_differ_are_refused(found, reference):
     with pytest.raises(agreement.DisagreementError):
-        agreement.check_losses("somebody", found, reference)
+        agreement.check_losses("somebody", found, reference, "float32")
+
+
+def test_double_precision_is_compared_as_such():
+    single = [2.3, float(np.float32(2.2)), 2.1]
+    agreement.check_losses("somebody", single, [2.3, 2.2, 2.1], "float32")
+    with pytest.raises(agreement.DisagreementError):
+        agreement.check_losses("somebody", single, [2.3, 2.2, 2.1], "float64")
 
 
 def test_outputs_that_differ_are_refused():
@@ -271,7 +358,7 @@ def test_neighbours_are_counted_and_warned_of():
 
 def test_memory_of_a_fresh_process():
     found = memory.peak(memory.Request("numpy", 1))
-    samples = memory.STEPS * workload.BATCH * workload.FEATURES * 4 / 1e6
+    samples = memory.STEPS * REFERENCE.batch * REFERENCE.features * 4 / 1e6
     assert found["peak"] >= found["imported"] + samples / 2
     assert memory.STEPS == memory_child.STEPS
     assert set(memory_child.CONTENDERS) == {"numpy", "nervac", "dense", "masked", "csr", "onnx"}
@@ -312,6 +399,7 @@ def results():
     }
     return {
         "quick": True,
+        "network": "reference",
         "machine": machine.describe(2, ["OMP_NUM_THREADS"]),
         "load_before": 0.7,
         "load_after": 2.0,
@@ -365,12 +453,40 @@ def test_the_tables_say_what_was_measured(results):
 
 def test_tables_are_replaced_between_the_markers():
     document = "# Performance\n\nWords.\n"
-    once = report.put_into(document, "first\n")
-    twice = report.put_into(once + "\nMore words.\n", "second\n")
+    once = report.put_into(document, "first\n", REFERENCE)
+    twice = report.put_into(once + "\nMore words.\n", "second\n", REFERENCE)
     assert once.startswith("# Performance\n\nWords.\n\n")
     assert "second" in twice
     assert "first" not in twice
     assert twice.endswith("\nMore words.\n")
+
+
+def test_a_document_holds_the_tables_of_several_networks():
+    wide = WORKLOADS["wide"]
+    both = report.put_into(report.put_into("", "reference\n", REFERENCE), "wide\n", wide)
+    again = report.put_into(report.put_into(both, "wider\n", wide), "new\n", REFERENCE)
+    assert again == both.replace("\nwide\n", "\nwider\n").replace("\nreference\n", "\nnew\n")
+    assert (
+        "<!-- yardstick wide: written by python -m benchmarks.yardstick --network wide -->" in both
+    )
+
+
+def test_tables_of_another_network_say_which(results):
+    found = {key: results[key] for key in ("quick", "machine", "warnings", "step")}
+    loads = {"load_before": 0.1, "load_after": 0.2}
+    reference = report.markdown({**found, **loads, "network": "reference"}, {})
+    assert report.markdown({**found, **loads}, {}) == reference
+    text = report.markdown({**found, **loads, "network": "double"}, {})
+    assert text.startswith("## The network double\n\n3072-1024-512-10, relu, softmax cross entropy")
+    assert "batches of 100, float64." in text
+    assert "of 1,000 float64 samples" in text
+    assert "0.5 of what it wants of the network reference" in text
+    assert "| 0.1 | 7.25× | 7.25× (2×) |" in text
+    assert "\n### Training step\n" in text
+    assert "\n#### PyTorch's forms\n" in text
+    odd = report.markdown({**found, **loads, "network": "odd"}, {})
+    assert "a batch of 37 of 1,000 float32 samples" in odd
+    assert "| 0.1 | 7.25× | 7.25× (3×) |" in odd
 
 
 @pytest.mark.parametrize(
@@ -397,6 +513,17 @@ def test_plots_are_the_same_each_time(results, tmp_path):
     assert all(content.startswith(b"<?xml") for content in first.values())
 
 
+def test_another_networks_results_have_a_directory_of_their_own(results, tmp_path):
+    pytest.importorskip("matplotlib")
+    source = tmp_path / "yardstick.json"
+    kept = {key: value for key, value in results.items() if key not in ("predict", "memory")}
+    source.write_text(json.dumps({**kept, "network": "wide"}))
+    done = command("--from", source, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["wide"]
+    assert "Training step of wide, batch of 128" in (tmp_path / "out/wide/step.svg").read_text()
+
+
 def test_results_are_written_anew_from_json(results, tmp_path):
     pytest.importorskip("matplotlib")
     source = tmp_path / "yardstick.json"
@@ -413,7 +540,14 @@ def test_results_are_written_anew_from_json(results, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--only", "steps"], ["--densities", "1,2"], ["--threads", "0"]]
+    "arguments",
+    [
+        ["--only", "steps"],
+        ["--densities", "1,2"],
+        ["--threads", "0"],
+        ["--network", "narrow"],
+        ["--network", "wide", "--from", "yardstick.json"],
+    ],
 )
 def test_wrong_arguments_are_refused(arguments, tmp_path):
     done = command("-o", tmp_path, *arguments)
@@ -421,11 +555,19 @@ def test_wrong_arguments_are_refused(arguments, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_parts_that_only_the_reference_has_are_refused(tmp_path):
+    done = command("-o", tmp_path / "out", "--network", "odd", "--only", "step,predict,memory")
+    assert done.returncode == 2
+    assert "predict, memory: measured for the network reference only; for odd" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_quick_and_full_settings():
-    parts = settings.PARTS
-    assert settings.full((), 2, parts).densities == workload.DENSITIES
-    assert settings.quick((), 2, parts).densities == (0.1, 0.01)
-    assert settings.full((0.5,), 2, parts).memory_densities == (0.5,)
+    assert settings.full(REFERENCE, (), 2, PARTS).densities == DENSITIES
+    assert settings.quick(REFERENCE, (), 2, PARTS).densities == (0.1, 0.01)
+    assert settings.full(REFERENCE, (0.5,), 2, PARTS).memory_densities == (0.5,)
+    assert settings.full(REFERENCE, (), 2, PARTS).samples == 10_000
+    assert settings.full(WORKLOADS["odd"], (), 2, ("step",)).samples == 9_990
 
 
 def command(*arguments):

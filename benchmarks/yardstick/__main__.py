@@ -1,10 +1,12 @@
 """The command line of the yardstick.
 
     python -m benchmarks.yardstick -o DIR [--densities …] [--threads N] [--only …] [--quick]
+    python -m benchmarks.yardstick -o DIR --network NAME …              another network's steps
     python -m benchmarks.yardstick --from DIR/yardstick.json -o DIR     tables and plots anew
 
-Writes `yardstick.json`, `yardstick.md` and the plots into DIR; `--into FILE` also puts the tables
-between the markers of a document.
+Writes `yardstick.json`, `yardstick.md` and the plots into DIR, those of another network than the
+reference into DIR/NAME; `--into FILE` also puts the tables between the network's markers in a
+document.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.yardstick.environment import remove_overrides
+from benchmarks.yardstick.workloads import PARTS, REFERENCE, WORKLOADS, Workload
 
 if TYPE_CHECKING:
     from benchmarks.yardstick.settings import Settings
@@ -29,23 +32,26 @@ if TYPE_CHECKING:
 def main() -> None:
     """Measure, or read what was measured; write it."""
     arguments = _arguments()
-    directory: Path = arguments.output
-    directory.mkdir(parents=True, exist_ok=True)
     if arguments.source is not None:
         results = json.loads(arguments.source.read_text(encoding="utf-8"))
     else:
         results = _measure(arguments)
 
     from benchmarks.yardstick.plots import write_plots
-    from benchmarks.yardstick.report import markdown, put_into, write_json
+    from benchmarks.yardstick.report import markdown, put_into, workload_of, write_json
 
+    workload = workload_of(results)
+    directory: Path = arguments.output
+    if workload != REFERENCE:
+        directory /= workload.name
+    directory.mkdir(parents=True, exist_ok=True)
     write_json(results, directory / "yardstick.json")
     plots = write_plots(results, directory)
     _write(directory / "yardstick.md", lambda beside: markdown(results, beside), plots)
     if arguments.into is not None:
         document: Path = arguments.into
         old = document.read_text(encoding="utf-8") if document.exists() else ""
-        _write(document, lambda beside: put_into(old, markdown(results, beside)), plots)
+        _write(document, lambda beside: put_into(old, markdown(results, beside), workload), plots)
     for warning in results["warnings"]:
         print(f"warning: {warning}")
     print(f"wrote {directory}")
@@ -69,11 +75,12 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
     threads = arguments.threads or len(os.sched_getaffinity(0))
     densities = tuple(sorted(arguments.densities, reverse=True))
     make = quick if arguments.quick else full
-    settings = make(densities, threads, tuple(arguments.only))
+    settings = make(arguments.network, densities, threads, tuple(arguments.only))
     torch_setup.set_up(threads)
     begin = time.monotonic()
     results: dict[str, Any] = {
         "quick": settings.quick,
+        "network": settings.workload.name,
         "machine": machine.describe(threads, removed),
         "load_before": machine.load_average(),
     }
@@ -96,8 +103,9 @@ def _parts(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     from benchmarks.yardstick.prediction import measure_prediction
     from benchmarks.yardstick.regrowth import measure_regrowth
     from benchmarks.yardstick.training import measure_training
-    from benchmarks.yardstick.workload import BATCH, make_data
+    from benchmarks.yardstick.workload import make_data
 
+    workload = settings.workload
     results: dict[str, Any] = {}
     # Processes of their own come first, while this one is small.
     if "memory" in settings.parts:
@@ -105,16 +113,15 @@ def _parts(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     if "compile" in settings.parts:
         results["compile"] = measure_compilation(settings, say)
     if "step" in settings.parts:
-        results["step"] = measure_training(settings, make_data(settings.samples), say)
+        results["step"] = measure_training(settings, make_data(workload, settings.samples), say)
     if "predict" in settings.parts:
-        results["predict"] = measure_prediction(settings, make_data(BATCH), say)
+        results["predict"] = measure_prediction(settings, make_data(workload, workload.batch), say)
     if "regrow" in settings.parts:
-        results["regrow"] = measure_regrowth(settings, make_data(BATCH), say)
+        results["regrow"] = measure_regrowth(settings, make_data(workload, workload.batch), say)
     return results
 
 
 def _arguments() -> argparse.Namespace:
-    parts = ("step", "predict", "regrow", "memory", "compile")
     parser = argparse.ArgumentParser(prog="python -m benchmarks.yardstick", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("-o", "--output", type=Path, required=True, help="directory to write to")
@@ -127,16 +134,32 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=_positive, help="for everybody; all cores if not given")
     parser.add_argument(
         "--only",
-        type=_list_of(_part(parts)),
-        default=parts,
-        help=f"what to measure, separated by commas: {', '.join(parts)}",
+        type=_list_of(_part),
+        help=f"what to measure, separated by commas: {', '.join(PARTS)}; of another network than "
+        f"{REFERENCE.name}: step",
     )
     parser.add_argument("--quick", action="store_true", help="a trial in under a minute")
     parser.add_argument("--into", type=Path, help="document to put the tables into")
-    parser.add_argument(
+    origin = parser.add_mutually_exclusive_group()
+    origin.add_argument(
+        "--network",
+        type=_network,
+        default=REFERENCE,
+        help=f"what to measure: {', '.join(WORKLOADS)}; {REFERENCE.name} if not given",
+    )
+    origin.add_argument(
         "--from", dest="source", type=Path, help="a yardstick.json to write anew, not measuring"
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    workload: Workload = arguments.network
+    if arguments.only is None:
+        arguments.only = workload.parts
+    if absent := [part for part in arguments.only if part not in workload.parts]:
+        parser.error(
+            f"{', '.join(absent)}: measured for the network {REFERENCE.name} only; "
+            f"for {workload.name} there is {', '.join(workload.parts)}"
+        )
+    return arguments
 
 
 def _list_of(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
@@ -162,13 +185,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _part(parts: tuple[str, ...]) -> Callable[[str], str]:
-    def part(text: str) -> str:
-        if text not in parts:
-            raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(parts)}")
-        return text
+def _part(text: str) -> str:
+    if text not in PARTS:
+        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(PARTS)}")
+    return text
 
-    return part
+
+def _network(text: str) -> Workload:
+    if text not in WORKLOADS:
+        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(WORKLOADS)}")
+    return WORKLOADS[text]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.yardstick.contenders_nervac import compile_backends
 from benchmarks.yardstick.measure import Timing
 from benchmarks.yardstick.settings import Settings
-from benchmarks.yardstick.workload import MODEL_FILE
+from benchmarks.yardstick.workloads import REFERENCE
 from nerva_dsl.runtime.cache import CACHE_VARIABLE
 
 _NERVAC = (sys.executable, "-c", "from nerva_dsl.cli import main; main()")
@@ -24,7 +24,7 @@ _CACHED_RUNS = 3
 def measure_compilation(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     """Seconds of the whole command, each backend in turn, at the lowest density."""
     density = settings.densities[-1]
-    compiled, missing = compile_backends(density)
+    compiled, missing = compile_backends(REFERENCE, density)
     cold = {each.name: Timing() for each in compiled}
     cached = {each.name: Timing() for each in compiled}
     for _ in range(settings.compile_repeats):
@@ -48,7 +48,7 @@ def measure_compilation(settings: Settings, say: Callable[[str], None]) -> dict[
 def _compile(backend: str, density: float, scratch: Path) -> float:
     environment = {**os.environ, CACHE_VARIABLE: str(scratch / "cache")}
     command = [
-        *(*_NERVAC, "compile", str(MODEL_FILE), "-o", str(scratch / "build")),
+        *(*_NERVAC, "compile", str(REFERENCE.model_file), "-o", str(scratch / "build")),
         *("-D", f"density={density:g}", "--backend", backend),
     ]
     begin = time.perf_counter()

@@ -13,17 +13,8 @@ import scipy.sparse
 
 import nerva_dsl
 from benchmarks.yardstick.measure import Task
-from benchmarks.yardstick.workload import (
-    BATCH,
-    LEARNING_RATE,
-    MODEL_FILE,
-    SEED,
-    Data,
-    FloatArray,
-    IntArray,
-    Network,
-    SparseWeight,
-)
+from benchmarks.yardstick.workload import Data, FloatArray, IntArray, Network, SparseWeight
+from benchmarks.yardstick.workloads import SEED, Workload
 from nerva_dsl.faults import NervaError
 
 BACKENDS = ("native", "mkl", "auto")
@@ -66,7 +57,18 @@ class Compiled:
         return model
 
 
-def compile_backends(density: float) -> tuple[list[Compiled], dict[str, str]]:
+def compile_network(workload: Workload, density: float, backend: str) -> Compiled:
+    """Compile a network with a backend.
+
+    Raises:
+        NervaError: there is no C compiler, or no such backend.
+        ImportError: the backend's libraries are not found.
+    """
+    params: dict[str, Any] = {**workload.params, "density": density}
+    return Compiled(backend, nerva_dsl.compile(workload.model_file, backend=backend, **params))
+
+
+def compile_backends(workload: Workload, density: float) -> tuple[list[Compiled], dict[str, str]]:
     """Compile the network with each backend.
 
     Returns:
@@ -76,11 +78,9 @@ def compile_backends(density: float) -> tuple[list[Compiled], dict[str, str]]:
     missing: dict[str, str] = {}
     for backend in BACKENDS:
         try:
-            module = nerva_dsl.compile(MODEL_FILE, backend=backend, density=density)
-        except (NervaError, ImportError) as error:  # built, but its libraries are not found
+            found.append(compile_network(workload, density, backend))
+        except (NervaError, ImportError) as error:
             missing[f"nervac {backend}"] = str(error).strip().splitlines()[0]
-        else:
-            found.append(Compiled(backend, module))
     return found, missing
 
 
@@ -99,21 +99,23 @@ def parameters_of(network: Network) -> dict[str, Any]:
     return result
 
 
-def losses(model: Any, data: Data, batches: Sequence[IntArray]) -> list[float]:
+def losses(workload: Workload, model: Any, data: Data, batches: Sequence[IntArray]) -> list[float]:
     """Train on some batches; the loss before each update."""
-    return [model.train_step(data.X[batch], data.t[batch], lr=LEARNING_RATE) for batch in batches]
+    rate = workload.learning_rate
+    return [model.train_step(data.X[batch], data.t[batch], lr=rate) for batch in batches]
 
 
-def training_task(name: str, model: Any, data: Data, order: IntArray) -> Task:
+def training_task(name: str, workload: Workload, model: Any, data: Data, order: IntArray) -> Task:
     """An epoch, in one call."""
-    few = min(_WARM_STEPS * BATCH, len(data))
+    rate = workload.learning_rate
+    few = min(_WARM_STEPS * workload.batch, len(data))
     first = Data(data.X[:few], data.t[:few])
     own = np.ascontiguousarray(order)
     return Task(
         name,
-        lambda: model.train_epoch(data.X, data.t, lr=LEARNING_RATE, order=own),
-        -(-len(data) // BATCH),
-        lambda: model.train_epoch(first.X, first.t, lr=LEARNING_RATE),
+        lambda: model.train_epoch(data.X, data.t, lr=rate, order=own),
+        len(data) // workload.batch,
+        lambda: model.train_epoch(first.X, first.t, lr=rate),
     )
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.yardstick.workload import FEATURES, FloatArray, Network
+from benchmarks.yardstick.workload import FloatArray, Network
+from benchmarks.yardstick.workloads import REFERENCE
 
 
-def model_bytes(network: Network, features: int = FEATURES) -> bytes:
+def model_bytes(network: Network, features: int = REFERENCE.features) -> bytes:
     """The network with all its weights as an ONNX file: Gemm and Relu, any number of rows."""
     from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415 -- not to read such a file
 

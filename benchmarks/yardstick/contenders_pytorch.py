@@ -15,7 +15,8 @@ from benchmarks.yardstick import forms_csr, forms_dense
 from benchmarks.yardstick.agreement import check_losses, check_outputs
 from benchmarks.yardstick.measure import Plan, Task, calls, interleave
 from benchmarks.yardstick.torch_setup import Trainer, losses, train
-from benchmarks.yardstick.workload import BATCH, Data, FloatArray, IntArray, Network, weights_in
+from benchmarks.yardstick.workload import Data, FloatArray, IntArray, Network, weights_in
+from benchmarks.yardstick.workloads import Workload
 
 _WARM_STEPS = 3
 _SELECTION_STEPS = 10
@@ -63,12 +64,12 @@ class Selection:
 
 
 def dense_trainers(
-    network: Network, data: Data, *, masked: bool, compile_too: bool
+    workload: Workload, network: Network, data: Data, *, masked: bool, compile_too: bool
 ) -> dict[str, Callable[[], Trainer]]:
     """Makers of each form of dense training, with masks or without."""
     return {
         form.name: lambda form=form: forms_dense.DenseTrainer(  # type: ignore[misc]
-            network, data, form, masked=masked, batch=BATCH
+            workload, network, data, form, masked=masked
         )
         for form in forms_dense.FORMS
         if compile_too or not form.compiles
@@ -76,12 +77,12 @@ def dense_trainers(
 
 
 def csr_trainers(
-    network: Network, data: Data, *, compile_too: bool
+    workload: Workload, network: Network, data: Data, *, compile_too: bool
 ) -> dict[str, Callable[[], Trainer]]:
     """Makers of each form of training with CSR weights."""
     return {
         form.name: lambda form=form: forms_csr.CsrTrainer(  # type: ignore[misc]
-            network, data, form, batch=BATCH
+            workload, network, data, form
         )
         for form in forms_csr.FORMS
         if form.fits(weights_in(network)) and (compile_too or not form.compiles)
@@ -90,6 +91,7 @@ def csr_trainers(
 
 def fastest_trainer(
     contender: str,
+    workload: Workload,
     makers: dict[str, Callable[[], Trainer]],
     batches: list[IntArray],
     reference: Sequence[float] | None,
@@ -100,6 +102,7 @@ def fastest_trainer(
 
     Args:
         contender: its name, for messages.
+        workload: its batch and precision.
         makers: by form.
         batches: to check the losses on.
         reference: the losses expected; None takes those of the first form that works.
@@ -120,36 +123,25 @@ def fastest_trainer(
             selection.failures[name] = _first_line(error)
             continue
         reference = found if reference is None else reference
-        check_losses(f"{contender}, {name}", found, reference)
+        check_losses(f"{contender}, {name}", found, reference, workload.precision)
         trainers[name] = trainer
     if not trainers:
         raise RuntimeError(f"{contender}: no form works: {selection.failures}")
-    indices = torch.from_numpy(order[: _SELECTION_STEPS * BATCH])
-    steps = len(indices) // BATCH
-    tasks = [
-        Task(
-            name,
-            lambda trainer=trainer: train(trainer, indices, BATCH),  # type: ignore[misc]
-            steps,
-            lambda trainer=trainer: train(  # type: ignore[misc]
-                trainer, indices[: _WARM_STEPS * BATCH], BATCH
-            ),
-        )
-        for name, trainer in trainers.items()
-    ]
+    few = order[: _SELECTION_STEPS * workload.batch]
+    tasks = [training_task(name, workload, trainer, few) for name, trainer in trainers.items()]
     for name, timing in interleave(tasks, plan).items():
         selection.milliseconds[name] = timing.summary()["median"] * 1e3
     return trainers[selection.best], selection
 
 
-def training_task(name: str, trainer: Trainer, order: IntArray) -> Task:
+def training_task(name: str, workload: Workload, trainer: Trainer, order: IntArray) -> Task:
     """An epoch of a trainer."""
-    indices = torch.from_numpy(order)
+    indices, batch = torch.from_numpy(order), workload.batch
     return Task(
         name,
-        lambda: train(trainer, indices, BATCH),
-        -(-len(indices) // BATCH),
-        lambda: train(trainer, indices[: _WARM_STEPS * BATCH], BATCH),
+        lambda: train(trainer, indices, batch),
+        len(indices) // batch,
+        lambda: train(trainer, indices[: _WARM_STEPS * batch], batch),
     )
 
 

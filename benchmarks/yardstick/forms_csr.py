@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from benchmarks.yardstick.functions import ACTIVATIONS, HEADS
 from benchmarks.yardstick.torch_setup import (
     OPTIMIZERS,
     Batches,
@@ -30,14 +30,8 @@ from benchmarks.yardstick.torch_setup import (
     compiled,
     make_optimizer,
 )
-from benchmarks.yardstick.workload import (
-    LEARNING_RATE,
-    MOMENTUM,
-    Data,
-    Layer,
-    Network,
-    SparseWeight,
-)
+from benchmarks.yardstick.workload import Data, Layer, Network, SparseWeight
+from benchmarks.yardstick.workloads import MOMENTUM, Workload
 
 GRADIENTS = ("dense", "sampled", "gathered", "generated")
 # `gathered` writes two arrays of nnz × batch numbers; beyond this it is out of the question.
@@ -107,12 +101,12 @@ class _SparseLayer:
         trained: the non-zeros, for the optimizer; None if `gradient` updates them itself.
     """
 
-    def __init__(self, weight: SparseWeight, way: str, *, transposed: bool) -> None:
+    def __init__(self, weight: SparseWeight, way: str, rate: float, *, transposed: bool) -> None:
         outputs, inputs = weight.shape
         self._csr, self._values = _csr(
             weight.row_start, weight.columns, weight.values, weight.shape
         )
-        self._way = way
+        self._way, self._rate = way, rate
         self._rows = torch.from_numpy(weight.rows)
         self._columns = torch.from_numpy(weight.columns)
         self.trained = None if way == "generated" else self._values
@@ -140,7 +134,8 @@ class _SparseLayer:
 
     def gradient(self, dz: Tensor, x: Tensor) -> None:
         if self._way == "generated":
-            compiled(_generated)(dz, x, self._rows, self._columns, self._values, self._velocity)
+            pattern = self._rows, self._columns
+            compiled(_generated)(dz, x, *pattern, self._values, self._velocity, self._rate)
         elif self._way == "dense":
             product = torch.mm(dz, x.t()).view(-1)
             self._values.grad = product.index_select(0, self._positions)
@@ -155,52 +150,57 @@ class CsrTrainer:
     """Training with CSR weights; layers whose pattern is full are dense.
 
     Args:
+        workload: the functions of its layers, its batch and its learning rate.
         network: initial weights.
         data: what to train on.
         form: how it is written.
-        batch: samples in a step.
     """
 
-    def __init__(self, network: Network, data: Data, form: CsrForm, *, batch: int) -> None:
-        self._batches = Batches(data, batch)
-        self._x = torch.empty(data.X.shape[1], batch)
-        self._transpose, self._head = _transpose, _head
+    def __init__(self, workload: Workload, network: Network, data: Data, form: CsrForm) -> None:
+        self._batches = Batches(data, workload.batch)
+        self._x = torch.empty_like(self._batches.x.t(), memory_format=torch.contiguous_format)
+        self._transpose, self._head = _transpose, HEADS[workload.loss]
         if form.compiles:
-            self._transpose, self._head = compiled(_transpose), compiled(_head)
+            self._transpose, self._head = compiled(_transpose), compiled(self._head)
+        self._activations = [ACTIVATIONS[name] for name in workload.activations]
+        rate = workload.learning_rate
         self._layers = [
-            _layer(layer, form.gradient, transposed=number > 0)
+            _layer(layer, form.gradient, rate, transposed=number > 0)
             for number, layer in enumerate(network)
         ]
         self._biases = [torch.from_numpy(layer.bias.copy())[:, None] for layer in network]
         trained = [layer.trained for layer in self._layers if layer.trained is not None]
-        self._optimizer = make_optimizer([*trained, *self._biases], form.optimizer)
+        self._optimizer = make_optimizer([*trained, *self._biases], form.optimizer, rate)
 
     @torch.no_grad()
     def step(self, index: Tensor) -> Tensor:
         """One update; the mean loss before it."""
         self._batches.gather(index)
         self._transpose(self._batches.x, self._x)
-        activations = [self._x]
-        for layer, bias in zip(self._layers[:-1], self._biases, strict=False):
-            activations.append(layer.forward(bias, activations[-1]).relu_())
-        logits = self._layers[-1].forward(self._biases[-1], activations[-1])
+        values, arguments = [self._x], []
+        for layer, bias, activation in zip(
+            self._layers, self._biases, self._activations, strict=False
+        ):
+            arguments.append(layer.forward(bias, values[-1]))
+            values.append(activation.forward(arguments[-1]))
+        outputs = self._layers[-1].forward(self._biases[-1], values[-1])
 
-        loss, dz = self._head(logits, self._batches.t)
+        loss, dz = self._head(outputs, self._batches.t)
         for number in range(len(self._layers) - 1, -1, -1):
-            layer, x = self._layers[number], activations[number]
+            layer, x = self._layers[number], values[number]
             self._biases[number].grad = dz.sum(1, keepdim=True)
             # Backward first: a gradient that is fused with its update changes the weights.
             dx = layer.backward(dz) if number > 0 else None
             layer.gradient(dz, x)
             if dx is not None:
-                dz = torch.ops.aten.threshold_backward(dx, x, 0)
+                dz = self._activations[number - 1].backward(dx, arguments[number - 1], x)
         self._optimizer.step()
         return loss
 
 
-def _layer(layer: Layer, way: str, *, transposed: bool) -> _DenseLayer | _SparseLayer:
+def _layer(layer: Layer, way: str, rate: float, *, transposed: bool) -> _DenseLayer | _SparseLayer:
     if isinstance(layer.weight, SparseWeight):
-        return _SparseLayer(layer.weight, way, transposed=transposed)
+        return _SparseLayer(layer.weight, way, rate, transposed=transposed)
     return _DenseLayer(torch.from_numpy(layer.weight.copy()))
 
 
@@ -208,7 +208,7 @@ def _csr(
     row_start: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """A CSR tensor, and its values as an ordinary tensor in the same memory."""
-    own = torch.from_numpy(np.array(values, np.float32))
+    own = torch.from_numpy(values.copy())
     csr = torch.sparse_csr_tensor(
         torch.from_numpy(row_start.astype(np.int32)),
         torch.from_numpy(columns.astype(np.int32)),
@@ -225,19 +225,16 @@ def _transpose(x: Tensor, into: Tensor) -> None:
     into.copy_(x.t())
 
 
-def _head(logits: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean loss of logits `[classes, batch]`, and its gradient."""
-    log_probabilities = torch.log_softmax(logits, 0)
-    loss = functional.nll_loss(log_probabilities.t(), t)
-    chosen = torch.full((1, len(t)), -1.0)
-    gradient = log_probabilities.exp().scatter_add(0, t[None], chosen) / len(t)
-    return loss, gradient
-
-
 def _generated(
-    dz: Tensor, x: Tensor, rows: Tensor, columns: Tensor, values: Tensor, velocity: Tensor
+    dz: Tensor,
+    x: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    values: Tensor,
+    velocity: Tensor,
+    rate: float,
 ) -> None:
     """Gradient at the pattern and Nesterov's momentum, for torch.compile."""
     gradient = (dz[rows] * x[columns]).sum(1)
     velocity.mul_(MOMENTUM).add_(gradient)
-    values.sub_(LEARNING_RATE * (gradient + MOMENTUM * velocity))
+    values.sub_(rate * (gradient + MOMENTUM * velocity))

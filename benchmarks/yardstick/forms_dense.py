@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from benchmarks.yardstick.functions import network_loss
 from benchmarks.yardstick.torch_setup import (
     OPTIMIZERS,
     Batches,
@@ -20,7 +20,8 @@ from benchmarks.yardstick.torch_setup import (
     compiled,
     make_optimizer,
 )
-from benchmarks.yardstick.workload import LEARNING_RATE, MOMENTUM, Data, Network
+from benchmarks.yardstick.workload import Data, Network
+from benchmarks.yardstick.workloads import MOMENTUM, Workload
 
 
 @dataclass(frozen=True)
@@ -59,17 +60,17 @@ class DenseTrainer:
     """Training with dense weights.
 
     Args:
+        workload: the functions of its layers, its batch and its learning rate.
         network: initial weights; zeros where a sparse one has none.
         data: what to train on.
         form: how it is written.
         masked: keep the pattern by masks.
-        batch: samples in a step.
     """
 
     def __init__(
-        self, network: Network, data: Data, form: DenseForm, *, masked: bool, batch: int
+        self, workload: Workload, network: Network, data: Data, form: DenseForm, *, masked: bool
     ) -> None:
-        self._batches = Batches(data, batch)
+        self._batches = Batches(data, workload.batch)
         self._weights = [torch.from_numpy(layer.dense().copy()) for layer in network]
         self._biases = [torch.from_numpy(layer.bias.copy()) for layer in network]
         masks = [layer.mask() if masked else None for layer in network]
@@ -78,7 +79,9 @@ class DenseTrainer:
         self._parameters = [*self._weights, *self._biases]
         for parameter in self._parameters:
             parameter.requires_grad_()
-        self._loss = compiled(_loss) if form.network == "compiled" else _loss
+        loss = network_loss(workload.activations, workload.loss)
+        self._loss = compiled(loss) if form.network == "compiled" else loss
+        self._rate = workload.learning_rate
         self._optimizer: torch.optim.SGD | None = None
         if form.optimizer == "compiled":
             self._velocities = [torch.zeros_like(parameter) for parameter in self._parameters]
@@ -87,7 +90,7 @@ class DenseTrainer:
             ]
             self._every_mask = [*every, *(None for _ in self._biases)]
         else:
-            self._optimizer = make_optimizer(self._parameters, form.optimizer)  # type: ignore[arg-type]
+            self._optimizer = make_optimizer(self._parameters, form.optimizer, self._rate)  # type: ignore[arg-type]
 
     def step(self, index: Tensor) -> Tensor:
         """One update; the mean loss before it."""
@@ -103,21 +106,13 @@ class DenseTrainer:
     def _update(self) -> None:
         if self._optimizer is None:
             gradients = [parameter.grad for parameter in self._parameters]
-            compiled(_nesterov)(self._parameters, gradients, self._velocities, self._every_mask)
+            compiled(_nesterov)(
+                self._parameters, gradients, self._velocities, self._every_mask, self._rate
+            )
             return
         self._optimizer.step()
         if self._masks:
             torch._foreach_mul_(self._masked, self._masks)
-
-
-def _loss(x: Tensor, t: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
-    """Mean loss of a batch, `[batch, features]`."""
-    last = len(weights) - 1
-    for number, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        x = functional.linear(x, weight, bias)
-        if number < last:
-            x = functional.relu(x)
-    return functional.cross_entropy(x, t)
 
 
 def _nesterov(
@@ -125,9 +120,10 @@ def _nesterov(
     gradients: list[Tensor],
     velocities: list[Tensor],
     masks: list[Tensor | None],
+    rate: float,
 ) -> None:
     """PyTorch's SGD with Nesterov's momentum, written out, and the mask."""
     for w, g, v, mask in zip(parameters, gradients, velocities, masks, strict=True):
         v.mul_(MOMENTUM).add_(g)
-        step = LEARNING_RATE * (g + MOMENTUM * v)
+        step = rate * (g + MOMENTUM * v)
         w.copy_(w - step if mask is None else (w - step) * mask)

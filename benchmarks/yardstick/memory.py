@@ -15,6 +15,7 @@ from benchmarks.yardstick import contenders_onnx
 from benchmarks.yardstick.contenders_nervac import compile_backends
 from benchmarks.yardstick.settings import Settings
 from benchmarks.yardstick.workload import network_of, save_network
+from benchmarks.yardstick.workloads import REFERENCE
 
 STEPS = 10
 
@@ -52,9 +53,9 @@ def measure_memory(settings: Settings, say: Callable[[str], None]) -> dict[str, 
     with tempfile.TemporaryDirectory() as scratch:
         network_file, onnx_file = Path(scratch, "network.npz"), Path(scratch, "network.onnx")
         for density in settings.memory_densities:
-            compiled, absent = compile_backends(density)
+            compiled, absent = compile_backends(REFERENCE, density)
             missing |= absent
-            network = network_of(compiled[0].model(None, threads).parameters())
+            network = network_of(REFERENCE, compiled[0].model(None, threads).parameters())
             save_network(network, network_file)
             file = str(network_file)
             requests = {

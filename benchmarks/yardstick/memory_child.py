@@ -18,13 +18,12 @@ from benchmarks.yardstick.environment import remove_overrides
 remove_overrides()
 
 from benchmarks.yardstick.workload import (  # noqa: E402 -- imports NumPy
-    BATCH,
-    LEARNING_RATE,
-    SEED,
+    Data,
     Network,
     load_network,
     make_data,
 )
+from benchmarks.yardstick.workloads import REFERENCE, SEED  # noqa: E402
 
 STEPS = 10
 
@@ -44,8 +43,8 @@ def nervac(request: dict[str, Any]) -> Callable[[], None]:
 
     def work() -> None:
         model = reference.Model(seed=SEED, threads=request["threads"])
-        data = make_data(STEPS * BATCH)
-        model.train_epoch(data.X, data.t, lr=LEARNING_RATE)
+        data = _data()
+        model.train_epoch(data.X, data.t, lr=REFERENCE.learning_rate)
 
     return work
 
@@ -60,17 +59,17 @@ def pytorch(request: dict[str, Any]) -> Callable[[], None]:
 
     def work() -> None:
         network: Network = load_network(Path(request["network"]))
-        data = make_data(STEPS * BATCH)
+        data = _data()
         trainer: torch_setup.Trainer
         if request["kind"] == "csr":
             csr_form = forms_csr.CsrForm(*request["form"])
-            trainer = forms_csr.CsrTrainer(network, data, csr_form, batch=BATCH)
+            trainer = forms_csr.CsrTrainer(REFERENCE, network, data, csr_form)
         else:
             form = forms_dense.DenseForm(*request["form"])
             trainer = forms_dense.DenseTrainer(
-                network, data, form, masked=request["kind"] == "masked", batch=BATCH
+                REFERENCE, network, data, form, masked=request["kind"] == "masked"
             )
-        torch_setup.train(trainer, torch.randperm(len(data)), BATCH)
+        torch_setup.train(trainer, torch.randperm(len(data)), REFERENCE.batch)
 
     return work
 
@@ -83,16 +82,20 @@ def onnx(request: dict[str, Any]) -> Callable[[], None]:
 
     def work() -> None:
         session = contenders_onnx.make_session(request["onnx"], request["threads"])
-        data = make_data(STEPS * BATCH)
-        for first in range(0, len(data), BATCH):
-            session.run(None, {"x": data.X[first : first + BATCH]})
+        data = _data()
+        for first in range(0, len(data), REFERENCE.batch):
+            session.run(None, {"x": data.X[first : first + REFERENCE.batch]})
 
     return work
 
 
 def nothing(_: dict[str, Any]) -> Callable[[], None]:
     """The data only: what everybody needs."""
-    return lambda: _ignore(make_data(STEPS * BATCH))
+    return lambda: _ignore(_data())
+
+
+def _data() -> Data:
+    return make_data(REFERENCE, STEPS * REFERENCE.batch)
 
 
 def _ignore(_: object) -> None:

@@ -14,7 +14,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.yardstick.report import headline, names
+from benchmarks.yardstick.report import headline, names, workload_of
+from benchmarks.yardstick.workloads import REFERENCE, Workload
 
 # One look for each contender in all plots; nervac in one hue.
 _LOOKS = {
@@ -40,8 +41,9 @@ def write_plots(results: Mapping[str, Any], directory: Path) -> dict[str, Path]:
     figures: dict[str, Figure] = {}
     with mpl.rc_context({"svg.hashsalt": "yardstick", "font.size": 9, "axes.grid": True}):
         if "step" in results:
-            figures["step"] = _step(results["step"]["rows"])
-            figures["ratio"] = _ratio(results["step"]["rows"])
+            step, workload = results["step"], workload_of(results)
+            figures["step"] = _step(step["rows"], workload)
+            figures["ratio"] = _ratio(step["rows"], workload)
         if "predict" in results:
             figures["predict"] = _predict(results["predict"]["rows"])
         if "memory" in results:
@@ -54,15 +56,19 @@ def write_plots(results: Mapping[str, Any], directory: Path) -> dict[str, Path]:
     return files
 
 
-def _step(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def _step(rows: Sequence[Mapping[str, Any]], workload: Workload) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     _lines(axes, rows, 1e3)
-    axes.set(xlabel="density", ylabel="milliseconds a step", title="Training step, batch of 100")
+    axes.set(
+        xlabel="density",
+        ylabel="milliseconds a step",
+        title=f"{_title(workload)}, batch of {workload.batch}",
+    )
     axes.legend()
     return figure
 
 
-def _ratio(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def _ratio(rows: Sequence[Mapping[str, Any]], workload: Workload) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     reference = headline(rows)
     for name in names(rows):
@@ -95,10 +101,14 @@ def _ratio(rows: Sequence[Mapping[str, Any]]) -> Figure:
         yscale="log",
         xlabel="density",
         ylabel=f"times longer than {reference}",
-        title="Training step, ratio",
+        title=f"{_title(workload)}, ratio",
     )
     axes.legend()
     return figure
+
+
+def _title(workload: Workload) -> str:
+    return "Training step" + ("" if workload == REFERENCE else f" of {workload.name}")
 
 
 def _predict(rows: Sequence[Mapping[str, Any]]) -> Figure:

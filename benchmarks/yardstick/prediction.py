@@ -15,10 +15,11 @@ from benchmarks.yardstick.contenders_pytorch import Selection, fastest_predictor
 from benchmarks.yardstick.machine import Usage
 from benchmarks.yardstick.measure import Plan, Task, as_json, calls, interleave, ratio
 from benchmarks.yardstick.settings import Settings
-from benchmarks.yardstick.workload import BATCH, Data, FloatArray, Network, network_of
+from benchmarks.yardstick.workload import Data, FloatArray, Network, network_of
+from benchmarks.yardstick.workloads import REFERENCE
 
 DENSE, ONNX = "PyTorch dense", "ONNX Runtime dense"
-SIZES = (1, BATCH)
+SIZES = (1, REFERENCE.batch)
 
 Call = Callable[[], Any]
 
@@ -39,9 +40,10 @@ def measure_prediction(
     dense: dict[int, dict[str, Call]] = {}
     rows = []
     for density in settings.densities:
-        compiled, absent = compile_backends(density)
+        compiled, absent = compile_backends(REFERENCE, density)
         missing |= absent
-        network = network_of(compiled[0].model(None, settings.threads).parameters())
+        model = compiled[0].model(None, settings.threads)
+        network = network_of(REFERENCE, model.parameters())
         for size in SIZES:
             x = data.X[:size].copy()
             expected = outputs_of(network, x)

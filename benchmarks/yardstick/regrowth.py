@@ -16,7 +16,8 @@ import torch
 import nerva_dsl
 from benchmarks.yardstick.measure import Task, as_json, interleave, ratio
 from benchmarks.yardstick.settings import Settings
-from benchmarks.yardstick.workload import BATCH, LEARNING_RATE, MODEL_FILE, SEED, Data
+from benchmarks.yardstick.workload import Data
+from benchmarks.yardstick.workloads import REFERENCE, SEED
 
 BLOCK = """
 regrow {
@@ -34,13 +35,15 @@ def measure_regrowth(settings: Settings, data: Data, say: Callable[[str], None])
     """Measure at the lowest density of at least 0.01, or at the highest there is."""
     density = min((d for d in settings.densities if 0.01 <= d < 1), default=settings.densities[0])
     with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch, MODEL_FILE.name)
-        file.write_text(MODEL_FILE.read_text(encoding="utf-8") + BLOCK, encoding="utf-8")
+        file = Path(scratch, REFERENCE.file)
+        model = REFERENCE.model_file.read_text(encoding="utf-8")
+        file.write_text(model + BLOCK, encoding="utf-8")
         module = nerva_dsl.compile(file, backend="native", density=density)
     net = module.Model(seed=SEED, threads=settings.threads)
-    X, t = data.X[:BATCH], data.t[:BATCH]
+    batch = REFERENCE.batch
+    X, t = data.X[:batch], data.t[:batch]
     products = [
-        (torch.randn(layer["outputs"], BATCH), torch.randn(BATCH, layer["inputs"]))
+        (torch.randn(layer["outputs"], batch), torch.randn(batch, layer["inputs"]))
         for layer in module.SPEC["layers"]
     ]
 
@@ -49,7 +52,7 @@ def measure_regrowth(settings: Settings, data: Data, say: Callable[[str], None])
             torch.mm(dz, x)
 
     tasks = [
-        Task(STEP, lambda: net.train_step(X, t, lr=LEARNING_RATE)),
+        Task(STEP, lambda: net.train_step(X, t, lr=REFERENCE.learning_rate)),
         Task(RANDOM, lambda: net.regrow(grow="random()")),
         Task(GRADIENT, lambda: net.regrow(grow="gradient()", X=X, t=t)),
         Task(DENSE, dense, warm=dense),

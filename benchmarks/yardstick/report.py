@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-BEGIN = "<!-- yardstick: written by python -m benchmarks.yardstick -->"
-END = "<!-- yardstick: end -->"
+from benchmarks.yardstick.workloads import REFERENCE, WORKLOADS, Workload
 
-# What this compiler wants to reach at least: times faster than PyTorch with masks, and with CSR.
+# What this compiler wants to reach at least: times faster than PyTorch with masks, and with CSR;
+# of the reference network.
 GOALS: dict[str, dict[float, float]] = {
     "PyTorch masked": {0.001: 90, 0.01: 45, 0.05: 11, 0.1: 6.5, 0.2: 3, 0.5: 1.2},
     "PyTorch CSR": {0.001: 17, 0.01: 15, 0.05: 4, 0.1: 4, 0.2: 3},
@@ -32,9 +33,11 @@ def markdown(results: Results, figures: Mapping[str, str]) -> str:
         results: as `write_json` writes them.
         figures: address of each plot's SVG file, by the plot's name.
     """
+    workload = workload_of(results)
     sections = [_head(results)]
+    if "step" in results:
+        sections.append(_step(results["step"], figures, workload))
     writers = {
-        "step": _step,
         "predict": _predict,
         "regrow": _regrow,
         "memory": _memory,
@@ -43,16 +46,42 @@ def markdown(results: Results, figures: Mapping[str, str]) -> str:
     for part, write in writers.items():
         if part in results:
             sections.append(write(results[part], figures))
-    return "\n\n".join(section.strip() for section in sections) + "\n"
+    text = "\n\n".join(section.strip() for section in sections) + "\n"
+    if workload == REFERENCE:
+        return text
+    # Below a heading of its own: a document can hold several networks.
+    below = re.sub(r"^#", "##", text, flags=re.MULTILINE)
+    return f"## The network {workload.name}\n\n{workload.describe()}.\n\n{below}"
 
 
-def put_into(document: str, tables: str) -> str:
-    """A document with the text between the two markers replaced, or appended if there is none."""
-    block = f"{BEGIN}\n\n{tables}\n{END}"
-    if BEGIN in document and END in document:
-        before, rest = document.split(BEGIN, 1)
-        return before + block + rest.split(END, 1)[1]
+def workload_of(results: Results) -> Workload:
+    """The network that was measured; the reference where nothing says which."""
+    return WORKLOADS[results.get("network", REFERENCE.name)]
+
+
+def put_into(document: str, tables: str, workload: Workload) -> str:
+    """A document with the text between a network's two markers replaced.
+
+    It is appended if there are none.
+    """
+    begin, end = markers(workload)
+    block = f"{begin}\n\n{tables}\n{end}"
+    if begin in document and end in document:
+        before, rest = document.split(begin, 1)
+        return before + block + rest.split(end, 1)[1]
     return f"{document.rstrip()}\n\n{block}\n".lstrip()
+
+
+def markers(workload: Workload) -> tuple[str, str]:
+    """The comments before and after a network's tables in a document."""
+    command = "python -m benchmarks.yardstick"
+    if workload == REFERENCE:
+        return f"<!-- yardstick: written by {command} -->", "<!-- yardstick: end -->"
+    name = workload.name
+    return (
+        f"<!-- yardstick {name}: written by {command} --network {name} -->",
+        f"<!-- yardstick {name}: end -->",
+    )
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -117,14 +146,15 @@ def _head(results: Results) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _step(step: Results, figures: Mapping[str, str]) -> str:
+def _step(step: Results, figures: Mapping[str, str], workload: Workload) -> str:
     rows = step["rows"]
     contenders = names(rows)
     reference = headline(rows)
     theirs = [name for name in contenders if not name.startswith("nervac")]
     parts = [
         "## Training step",
-        f"Milliseconds for a step on a batch of 100 of {step['samples']:,} float32 samples: "
+        f"Milliseconds for a step on a batch of {workload.batch} of {step['samples']:,} "
+        f"{workload.precision} samples: "
         "gathering it through a shuffled index, forward, backward and update.",
         table(
             ["density", "weights", *contenders],
@@ -142,11 +172,14 @@ def _step(step: Results, figures: Mapping[str, str]) -> str:
         ),
         _figure(figures, "step", "Step time against density"),
         f"How many times longer than {reference}, from medians of the same rounds; "
-        "in parentheses what this project wants to reach at least:",
+        f"in parentheses what this project wants to reach at least{_share(workload)}:",
         table(
             ["density", *theirs],
             (
-                [f"{row['density']:g}", *(_against(row, name, reference) for name in theirs)]
+                [
+                    f"{row['density']:g}",
+                    *(_against(row, name, reference, workload) for name in theirs),
+                ]
                 for row in rows
             ),
         ),
@@ -174,12 +207,18 @@ def _step(step: Results, figures: Mapping[str, str]) -> str:
     return _join(parts)
 
 
-def _against(row: Mapping[str, Any], theirs: str, ours: str) -> str:
+def _share(workload: Workload) -> str:
+    if workload.share == 1:
+        return ""
+    return f", {workload.share:g} of what it wants of the network {REFERENCE.name}"
+
+
+def _against(row: Mapping[str, Any], theirs: str, ours: str, workload: Workload) -> str:
     ratios = row["ratios"].get(theirs)
     if ratios is None or ours not in ratios:
         return ""
     goal = GOALS.get(theirs, {}).get(row["density"])
-    return times(ratios[ours]) + (f" ({goal:g}×)" if goal else "")
+    return times(ratios[ours]) + (f" ({number(goal * workload.share)}×)" if goal else "")
 
 
 def _forms(selection: Results) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.yardstick.measure import Plan
-from benchmarks.yardstick.workload import DENSITIES
-
-PARTS = ("step", "predict", "regrow", "memory", "compile")
+from benchmarks.yardstick.workloads import DENSITIES, Workload
 
 
 @dataclass(frozen=True)
@@ -15,9 +13,10 @@ class Settings:
     """What to measure, and how long.
 
     Attributes:
+        workload: the network.
         densities: of all weights together, descending.
         threads: that every contender computes with.
-        parts: of `PARTS`.
+        parts: of `workloads.PARTS`.
         samples: to train on.
         selection: finding PyTorch's fastest form.
         step: training, for each density.
@@ -29,6 +28,7 @@ class Settings:
         quick: whether this is only a trial of the harness.
     """
 
+    workload: Workload
     densities: tuple[float, ...]
     threads: int
     parts: tuple[str, ...]
@@ -43,13 +43,16 @@ class Settings:
     quick: bool = False
 
 
-def full(densities: tuple[float, ...], threads: int, parts: tuple[str, ...]) -> Settings:
+def full(
+    workload: Workload, densities: tuple[float, ...], threads: int, parts: tuple[str, ...]
+) -> Settings:
     """What is published."""
     return Settings(
+        workload=workload,
         densities=densities or DENSITIES,
         threads=threads,
         parts=parts,
-        samples=10_000,
+        samples=workload.whole_batches(10_000),
         selection=Plan(turn=0.05, least=3, most=3, budget=30),
         step=Plan(turn=0.3, least=5, most=15, budget=40),
         predict=Plan(turn=0.05, least=9, most=15, budget=6),
@@ -60,14 +63,17 @@ def full(densities: tuple[float, ...], threads: int, parts: tuple[str, ...]) -> 
     )
 
 
-def quick(densities: tuple[float, ...], threads: int, parts: tuple[str, ...]) -> Settings:
+def quick(
+    workload: Workload, densities: tuple[float, ...], threads: int, parts: tuple[str, ...]
+) -> Settings:
     """A trial in under a minute: few densities, samples and rounds, and no `torch.compile`."""
     chosen = densities or (0.1, 0.01)
     return Settings(
+        workload=workload,
         densities=chosen,
         threads=threads,
         parts=parts,
-        samples=1_000,
+        samples=workload.whole_batches(1_000),
         selection=Plan(turn=0, least=1, most=1, budget=5),
         step=Plan(turn=0, least=2, most=3, budget=3),
         predict=Plan(turn=0.01, least=2, most=3, budget=1),

@@ -10,7 +10,8 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from benchmarks.yardstick.workload import LEARNING_RATE, MOMENTUM, Data, IntArray
+from benchmarks.yardstick.workload import Data, IntArray
+from benchmarks.yardstick.workloads import MOMENTUM
 
 Optimizer = Literal["plain", "foreach", "fused"]
 OPTIMIZERS: tuple[Optimizer, ...] = ("plain", "foreach", "fused")
@@ -34,11 +35,11 @@ def set_up(threads: int) -> None:
     warnings.filterwarnings("ignore", message=".*Sparse (CSR tensor support|invariant checks).*")
 
 
-def make_optimizer(parameters: list[Tensor], kind: Optimizer) -> torch.optim.SGD:
+def make_optimizer(parameters: list[Tensor], kind: Optimizer, rate: float) -> torch.optim.SGD:
     """Nesterov's momentum in one of PyTorch's three implementations."""
     return torch.optim.SGD(
         parameters,
-        lr=LEARNING_RATE,
+        lr=rate,
         momentum=MOMENTUM,
         nesterov=True,
         foreach=kind == "foreach",
@@ -52,8 +53,8 @@ class Batches:
     def __init__(self, data: Data, batch: int) -> None:
         self._samples = torch.from_numpy(data.X)
         self._targets = torch.from_numpy(data.t)
-        self.x = torch.empty(batch, data.X.shape[1])
-        self.t = torch.empty(batch, dtype=torch.int64)
+        self.x = self._samples.new_empty(batch, *self._samples.shape[1:])
+        self.t = self._targets.new_empty(batch, *self._targets.shape[1:])
 
     def gather(self, index: Tensor) -> None:
         """Set `x` and `t` to the samples and targets of an index, of as many as the batch."""
@@ -68,7 +69,7 @@ def losses(trainer: Trainer, batches: list[IntArray]) -> list[float]:
 
 def train(trainer: Trainer, order: Tensor, batch: int) -> float:
     """Train on the samples of an order; the mean of the losses, as nervac gives it."""
-    total = torch.zeros(())
+    total = torch.zeros((), dtype=torch.float64)
     indices = torch.split(order, batch)
     for index in indices:
         total += trainer.step(index)

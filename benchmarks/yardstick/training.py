@@ -18,7 +18,7 @@ from benchmarks.yardstick.machine import Usage
 from benchmarks.yardstick.measure import as_json, interleave, ratio
 from benchmarks.yardstick.settings import Settings
 from benchmarks.yardstick.torch_setup import Trainer, losses
-from benchmarks.yardstick.workload import BATCH, Data, Network, network_of, orders, weights_in
+from benchmarks.yardstick.workload import Data, Network, network_of, orders, weights_in
 
 DENSE, MASKED, CSR = "PyTorch dense", "PyTorch masked", "PyTorch CSR"
 
@@ -37,11 +37,12 @@ def measure_training(settings: Settings, data: Data, say: Say) -> dict[str, Any]
 class _Training:
     def __init__(self, settings: Settings, data: Data, say: Say) -> None:
         self._settings = settings
+        self._workload = settings.workload
         self._data = data
         self._say = say
         self._order = orders(len(data))[0]
         # The same batch again and again: a loss that surely falls.
-        self._batches = [self._order[:BATCH]] * STEPS
+        self._batches = [self._order[: self._workload.batch]] * STEPS
         self._selections: dict[str, dict[str, Any]] = {DENSE: {}, MASKED: {}, CSR: {}}
         self._dense: Trainer | None = None
         self._masked_form: str | None = None
@@ -50,7 +51,7 @@ class _Training:
         rows: list[dict[str, Any]] = []
         missing: dict[str, str] = {}
         for density in self._settings.densities:
-            compiled, absent = compile_backends(density)
+            compiled, absent = compile_backends(self._workload, density)
             missing |= absent
             rows.append(self._row(density, compiled))
         return {
@@ -61,19 +62,23 @@ class _Training:
         }
 
     def _row(self, density: float, compiled: list[Compiled]) -> dict[str, Any]:
-        network = network_of(compiled[0].model(None, self._settings.threads).parameters())
+        model = compiled[0].model(None, self._settings.threads)
+        network = network_of(self._workload, model.parameters())
         models = {each.name: each.model(network, self._settings.threads) for each in compiled}
         reference: list[float] = []
         for name, model in models.items():
-            found = contenders_nervac.losses(model, self._data, self._batches)
+            found = contenders_nervac.losses(self._workload, model, self._data, self._batches)
             reference = reference or found
-            check_losses(f"{name} at density {density:g}", found, reference)
+            self._check(f"{name} at density {density:g}", found, reference)
         tasks = [
-            contenders_nervac.training_task(name, model, self._data, self._order)
+            contenders_nervac.training_task(name, self._workload, model, self._data, self._order)
             for name, model in models.items()
         ]
         trainers = self._trainers(density, network, reference)
-        tasks += [training_task(name, trainer, self._order) for name, trainer in trainers.items()]
+        tasks += [
+            training_task(name, self._workload, trainer, self._order)
+            for name, trainer in trainers.items()
+        ]
         before = Usage.now()
         timings = interleave(tasks, self._settings.step)
         others = Usage.now().others_since(before)
@@ -107,33 +112,43 @@ class _Training:
         trainers = {DENSE: self._dense_trainer(density, network, reference)}
         if density < 1:
             trainers[MASKED] = self._masked_trainer(density, network, reference)
-            makers = csr_trainers(network, self._data, compile_too=self._settings.compile_forms)
+            makers = csr_trainers(
+                self._workload, network, self._data, compile_too=self._settings.compile_forms
+            )
             trainers[CSR] = self._select(CSR, density, makers, reference)
         return trainers
 
     def _dense_trainer(self, density: float, network: Network, reference: list[float]) -> Trainer:
         """One for all densities: a dense step takes the same time whatever the weights are."""
         if self._dense is None:
-            makers = dense_trainers(
-                network, self._data, masked=False, compile_too=self._settings.compile_forms
-            )
+            makers = self._dense_makers(network, masked=False)
             expected = reference if density == 1 else None
             self._dense = self._select(DENSE, density, makers, expected)
         return self._dense
 
     def _masked_trainer(self, density: float, network: Network, reference: list[float]) -> Trainer:
         """Its form is chosen once: a step with masks takes the same time whatever they are."""
-        makers = dense_trainers(
-            network, self._data, masked=True, compile_too=self._settings.compile_forms
-        )
+        makers = self._dense_makers(network, masked=True)
         if self._masked_form is None:
             trainer = self._select(MASKED, density, makers, reference)
             self._masked_form = self._selections[MASKED][f"{density:g}"]["best"]
             return trainer
         trainer = makers[self._masked_form]()
         found = losses(trainer, self._batches)
-        check_losses(f"{MASKED} at density {density:g}", found, reference)
+        self._check(f"{MASKED} at density {density:g}", found, reference)
         return trainer
+
+    def _dense_makers(self, network: Network, *, masked: bool) -> dict[str, Callable[[], Trainer]]:
+        return dense_trainers(
+            self._workload,
+            network,
+            self._data,
+            masked=masked,
+            compile_too=self._settings.compile_forms,
+        )
+
+    def _check(self, name: str, found: list[float], reference: list[float]) -> None:
+        check_losses(name, found, reference, self._workload.precision)
 
     def _select(
         self,
@@ -144,6 +159,7 @@ class _Training:
     ) -> Trainer:
         trainer, selection = fastest_trainer(
             f"{contender} at density {density:g}",
+            self._workload,
             makers,
             self._batches,
             reference,

@@ -1,4 +1,4 @@
-"""The reference workload: a network, its data, and the weights that every contender starts from.
+"""What a workload is measured with: its data, and the weights that every contender starts from.
 
 Imports NumPy only: a process whose memory is measured must not hold what it does not use.
 """
@@ -13,15 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from benchmarks.yardstick.workloads import REFERENCE, SEED, Workload
+
+FloatArray = NDArray[np.float32] | NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-MODEL_FILE = Path(__file__).with_name("reference.nerva")
-FEATURES, CLASSES, BATCH = 3072, 10, 100
-LAYERS = ("h1", "h2", "y")
-LEARNING_RATE, MOMENTUM = 0.01, 0.9
-SEED = 1
-DENSITIES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
+_CLOUDS = 10  # where the target does not say how many
 
 
 @dataclass(frozen=True)
@@ -47,13 +44,13 @@ class SparseWeight:
 
     def dense(self) -> FloatArray:
         """The weight with its zeros, `[outputs, inputs]`."""
-        result = np.zeros(self.shape, np.float32)
+        result = np.zeros(self.shape, self.values.dtype)
         result[self.rows, self.columns] = self.values
         return result
 
     def mask(self) -> FloatArray:
         """One where the pattern is, and else zero."""
-        result = np.zeros(self.shape, np.float32)
+        result = np.zeros(self.shape, self.values.dtype)
         result[self.rows, self.columns] = 1
         return result
 
@@ -84,7 +81,7 @@ class Layer:
 Network = tuple[Layer, ...]
 
 
-def network_of(parameters: Mapping[str, Any], seed: int = SEED) -> Network:
+def network_of(workload: Workload, parameters: Mapping[str, Any], seed: int = SEED) -> Network:
     """The patterns of a compiled model's `parameters()`, with weights that let a signal through.
 
     A weight's variance is two over the mean number of weights of an output (He et al., ICCV 2015,
@@ -92,13 +89,14 @@ def network_of(parameters: Mapping[str, Any], seed: int = SEED) -> Network:
     not move, and equal losses would show nothing. Biases stay as they are.
     """
     rng = np.random.default_rng(seed)
+    precision = np.dtype(workload.precision)
     layers = []
-    for name in LAYERS:
+    for name in workload.layers:
         weight = parameters[f"{name}.weight"]
         outputs, inputs = weight.shape
         sparse = not isinstance(weight, np.ndarray)  # scipy.sparse.csr_array
         count = weight.nnz if sparse else weight.size
-        values = rng.standard_normal(count, dtype=np.float32) * np.float32(
+        values = rng.standard_normal(count, dtype=precision) * precision.type(
             (2 * outputs / count) ** 0.5
         )
         if sparse:
@@ -110,7 +108,7 @@ def network_of(parameters: Mapping[str, Any], seed: int = SEED) -> Network:
             )
         else:
             weight = values.reshape(outputs, inputs)
-        layers.append(Layer(name, weight, parameters[f"{name}.bias"].astype(np.float32)))
+        layers.append(Layer(name, weight, parameters[f"{name}.bias"].astype(precision)))
     return tuple(layers)
 
 
@@ -139,10 +137,10 @@ def save_network(network: Network, file: Path) -> None:
 
 
 def load_network(file: Path) -> Network:
-    """Read what `save_network` wrote."""
+    """Read what `save_network` wrote of the reference network."""
     layers = []
     with np.load(file) as arrays:
-        for name in LAYERS:
+        for name in REFERENCE.layers:
             weight: SparseWeight | FloatArray
             if f"{name}.dense" in arrays:
                 weight = arrays[f"{name}.dense"]
@@ -160,28 +158,35 @@ def load_network(file: Path) -> Network:
 
 @dataclass(frozen=True)
 class Data:
-    """Samples and their classes.
+    """Samples and their targets.
 
     Attributes:
-        X: `[n, 3072]`.
-        t: `[n]`.
+        X: `[n, features]`.
+        t: classes, `[n]`, or numbers, `[n, outputs]`.
     """
 
     X: FloatArray
-    t: IntArray
+    t: IntArray | FloatArray
 
     def __len__(self) -> int:
         return len(self.t)
 
 
-def make_data(samples: int, features: int = FEATURES, seed: int = SEED) -> Data:
-    """Gaussian clouds, one a class: a loss that falls, so that agreement means something."""
+def make_data(workload: Workload, samples: int, seed: int = SEED) -> Data:
+    """Gaussian clouds: a loss that falls, so that agreement means something.
+
+    The target is the number of a sample's cloud, or the cloud's centre for a loss of numbers: then
+    the network learns to take the noise away, and its input is as wide as its output.
+    """
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((CLASSES, features), dtype=np.float32)
-    t = rng.integers(0, CLASSES, samples)
-    X = rng.standard_normal((samples, features), dtype=np.float32)
-    X += centres[t]
-    return Data(X, t)
+    precision = np.dtype(workload.precision)
+    numbers = workload.loss == "squared_error"
+    clouds = _CLOUDS if numbers else workload.outputs
+    centres = rng.standard_normal((clouds, workload.features), dtype=precision)
+    cloud = rng.integers(0, clouds, samples)
+    X = rng.standard_normal((samples, workload.features), dtype=precision)
+    X += centres[cloud]
+    return Data(X, centres[cloud] if numbers else cloud)
 
 
 def orders(samples: int, seed: int = SEED) -> list[IntArray]:
