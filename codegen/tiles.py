@@ -82,7 +82,7 @@ class Cutter:
         Args:
             rows: of the result.
         """
-        most = SUM_REGISTERS[self.costs.machine.vector_bytes] // JAM
+        most = self.costs.dense_vectors
         wide = most if rows <= STRIP else _SPAN
         return tuple(
             replace(span, parts=cut(span.vectors, -(-span.vectors // most)))

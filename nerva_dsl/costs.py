@@ -122,6 +122,11 @@ class Costs:
         """Into how many tiles the samples are cut in a product with a sparse weight."""
         return -(-self.tiling.vectors // _SPARSE_SUMS[self.machine.vector_bytes])
 
+    @property
+    def dense_vectors(self) -> int:
+        """Most vectors of a tile of a product by blocks."""
+        return SUM_REGISTERS[self.machine.vector_bytes] // JAM
+
     def panel(self, rows: int, nnz: int, operands: int, tiles: int, least: int = _IN_PANEL) -> int:
         """How many rows of activations the non-zeros of a weight's rows go through at a time.
 
@@ -216,7 +221,7 @@ class Costs:
     def _by_blocks(self, rows: int, depth: int) -> Work:
         """Groups of rows, multiplied together by a block of the depth and a tile at a time."""
         groups = -(-rows // JAM)
-        tiles = -(-self.tiling.vectors // (SUM_REGISTERS[self.machine.vector_bytes] // JAM))
+        tiles = -(-self.tiling.vectors // self.dense_vectors)
         return Work(
             multiply=groups * JAM * depth * self.tiling.vectors,
             pick=rows * depth / _LAID_OUT,

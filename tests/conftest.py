@@ -14,6 +14,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+SHIPPED = sorted(
+    path.stem
+    for path in (ROOT / "models").glob("*.nerva")
+    if "\nmodel " in path.read_text(encoding="utf-8")  # a library has none
+)
+"""Names of the models that come with the project."""
 
 
 TOGETHER = 10

@@ -6,7 +6,7 @@ from dataclasses import astuple, fields
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import ROOT
+from conftest import SHIPPED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,10 +18,6 @@ from nerva_dsl.ir.operations import Group
 from nerva_dsl.kernel_costs import works
 from nerva_dsl.machine import CONSTANTS, Machine
 from nerva_dsl.tiling import LINE_BYTES, tiling
-
-MODELS = sorted(
-    path.stem for path in (ROOT / "models").glob("*.nerva") if "\nmodel " in path.read_text()
-)
 
 
 def costs(batch=32, precision="float32", machine=None):
@@ -189,7 +185,7 @@ def test_more_takes_longer(kernel, n, more, batch, larger):
 # Programs
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.parametrize(
     ("backend", "vector_bytes"), [("native", 16), ("auto", 32), ("mkl", 64)], ids=str
 )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import SHIPPED
 
 from nerva_dsl import driver
 from nerva_dsl.ir.operations import Group
@@ -19,15 +19,16 @@ from nerva_dsl.runtime.target import resolve_target
 # Compiling with sanitizers and all optimisations takes a minute for some models.
 SANITIZE = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 WATCH = ("-O1", "-fsanitize=thread")
-NAMES = sorted(
-    path.stem for path in (ROOT / "models").glob("*.nerva") if "\nmodel " in path.read_text()
-)
-MODELS = {name: {} for name in NAMES} | {"cifar10": {"width": 40}}
+MODELS = {name: {} for name in SHIPPED} | {"cifar10": {"width": 40}}
 # Products by blocks, of dense weights and of sparse ones that have half of their numbers.
 BLOCKED = {
     "digits_dense": ({}, {"gemm", "gemm_transposed", "gemm_gradient"}),
     "digits": ({"density": 0.5}, {"spmm_blocked", "spmm_transposed_blocked", "sddmm_blocked"}),
 }
+
+# Of a machine with a small cache that multiplies so slowly that products go through panels, not by
+# blocks.
+PANELS = {"multiply": 9.0, "cache_bytes": 6 << 10}
 
 # In a process of its own, in which the sanitizer is loaded first.
 SCRIPT = """
@@ -77,7 +78,7 @@ print("clean")
 
 RACY = {name: (name, overrides, {}) for name, overrides in MODELS.items()} | {
     "blocks": ("digits", {"density": 0.5}, {"multiply": 0.001}),
-    "panels": ("digits", {"density": 0.5}, {"multiply": 9.0, "cache_bytes": 6 << 10}),
+    "panels": ("digits", {"density": 0.5}, PANELS),
 }
 """Models whose threads are watched: values of their parameters, and constants of the machine."""
 
@@ -137,10 +138,7 @@ def test_products_by_blocks_sanitized(name, models):
 
 
 def test_products_in_panels_sanitized(models):
-    # on a machine with a small cache that multiplies so slowly that blocks are not chosen
-    generated, _ = native(
-        models / "digits.nerva", {"density": 0.5}, cache_bytes=6 << 10, multiply=9.0
-    )
+    generated, _ = native(models / "digits.nerva", {"density": 0.5}, **PANELS)
     assert "sparse_part" in generated.c_source
     assert_sanitized(generated)
 

@@ -1932,9 +1932,10 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
                 const real *const here = dz + (strip + part) * STRIDE;
                 const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
                 if (panel < weight->columns)
-                    for (int64_t q = next[ahead]; q < at_most(ends[ahead], next[ahead] + span); q += LINE) {
-                        __builtin_prefetch(column + q);
+                    for (int64_t q = 0; q < ends[ahead] - next[ahead] && q < span; q += LINE) {
+                        __builtin_prefetch(&column[next[ahead] + q]);
                     }
+
                 _Alignas(VECTOR_BYTES) real gradient[BLOCK];
                 int64_t begin = next[part];
                 for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
@@ -2222,12 +2223,13 @@ KERNEL sddmm_lion(Array *weight, const real *restrict dz, const real *restrict x
                 const real *const here = dz + (strip + part) * STRIDE;
                 const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
                 if (panel < weight->columns)
-                    for (int64_t q = next[ahead]; q < at_most(ends[ahead], next[ahead] + span); q += LINE) {
-                        __builtin_prefetch(column + q);
-                        __builtin_prefetch(&weight->value[q], 1);
-                        __builtin_prefetch(&weight->state[0][q], 1);
-                        __builtin_prefetch(&weight->position[q], 1);
+                    for (int64_t q = 0; q < ends[ahead] - next[ahead] && q < span; q += LINE) {
+                        __builtin_prefetch(&column[next[ahead] + q]);
+                        __builtin_prefetch(&weight->value[next[ahead] + q], 1);
+                        __builtin_prefetch(&weight->state[0][next[ahead] + q], 1);
+                        __builtin_prefetch(&weight->position[next[ahead] + q], 1);
                     }
+
                 _Alignas(VECTOR_BYTES) real gradient[BLOCK];
                 int64_t begin = next[part];
                 for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
