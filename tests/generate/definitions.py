@@ -17,7 +17,7 @@ function logistic(x) = 1 / (1 + exp(-x)) derivative y * (1 - y)
 function wavelet(x) = (1 - x^2) * exp(-x^2 / 2) derivative (x^3 - 3 * x) * exp(-x^2 / 2)
 function prelu(x; learn slope = 0.25) = if x > 0 then x else slope * x
 function bent(x; learn scale = 1, learn shift = 0.1, power = 2) =
-    scale * (sqrt(1 + x^power) - 1) + shift * x
+    scale * x^power / (1 + sqrt(1 + x^power)) + shift * x
 
 loss own_huber(y, t; delta = 1) =
     sum(if abs(y - t) < delta then 0.5 * (y - t)^2 else delta * (abs(y - t) - 0.5 * delta))

@@ -39,7 +39,7 @@ def _srelu(x: Tensor, al: Tensor, tl: Tensor, ar: Tensor, tr: Tensor) -> Tensor:
 
 
 def _bent(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    return scale * (torch.sqrt(1 + x**2) - 1) + shift * x
+    return scale * x**2 / (1 + torch.sqrt(1 + x**2)) + shift * x
 
 
 def _prelu(x: Tensor, slope: Tensor) -> Tensor:
