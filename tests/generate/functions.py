@@ -39,6 +39,7 @@ def _srelu(x: Tensor, al: Tensor, tl: Tensor, ar: Tensor, tr: Tensor) -> Tensor:
 
 
 def _bent(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Scale times sqrt(1 + x^2) - 1, in the form that keeps its digits for a small x."""
     return scale * x**2 / (1 + torch.sqrt(1 + x**2)) + shift * x
 
 
