@@ -111,6 +111,15 @@ def test_a_file_that_cannot_be_read_is_one_message(tmp_path, name):
     assert codes(write(tmp_path, imports=imports, values="y = f(linear(x, 3))")) == ["N0110"]
 
 
+def test_a_misspelt_file_is_looked_for_beside_the_one_that_imports_it(tmp_path):
+    write(tmp_path, "blocks.nerva", "function f(x) = 2 * x\n")
+    with pytest.raises(DiagnosticError) as caught:
+        check(write(tmp_path, imports='import "block"'), {})
+    assert [problem.help for problem in caught.value.diagnostics] == [
+        "did you mean `blocks.nerva`?"
+    ]
+
+
 def test_messages_come_in_the_order_of_files(tmp_path):
     write(tmp_path, "a.nerva", "function f(x) = a\n")
     path = write(tmp_path, imports='import "a.nerva"', values="y = linear(x, 3) + b")

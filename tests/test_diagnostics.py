@@ -238,6 +238,14 @@ def test_a_missing_file(tmp_path):
     assert caught.value.exit_status == 1
 
 
+@pytest.mark.parametrize("name", ["digit.nerva", "digits", "Digits.nerva", "digits.nerv"])
+def test_a_misspelt_file(tmp_path, name):
+    (tmp_path / "digits.nerva").touch()
+    with pytest.raises(DiagnosticError) as caught:
+        check(tmp_path / name, {})
+    assert caught.value.diagnostics[0].help == "did you mean `digits.nerva`?"
+
+
 def test_a_directory(tmp_path):
     with pytest.raises(DiagnosticError, match="it is a directory"):
         check(tmp_path, {})

@@ -91,7 +91,7 @@ class Imports:
             scope.incomplete = True
             for problem in error.diagnostics:
                 if problem.span is None:
-                    report.error(problem.code, problem.message, node.path.span)
+                    report.error(problem.code, problem.message, node.path.span, help=problem.help)
                 else:
                     inner.add(problem)
         else:

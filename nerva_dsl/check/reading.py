@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from nerva_dsl.check.report import closest
 from nerva_dsl.errors import Diagnostic, DiagnosticError
 from nerva_dsl.source import Source, Span
 
@@ -21,7 +22,9 @@ def read_source(path: Path) -> Source:
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL
-        problem = Diagnostic("N0110", f"cannot read {path}: {reason(error)}")
+        problem = Diagnostic(
+            "N0110", f"cannot read {path}: {reason(error)}", help=_beside(path, error)
+        )
         raise DiagnosticError([problem]) from None
     return decode(str(path), content)
 
@@ -57,6 +60,14 @@ def reason(error: OSError | ValueError) -> str:
     }
     known = reasons.get(type(error))
     return known or getattr(error, "strerror", None) or "it cannot be opened"
+
+
+def _beside(path: Path, error: OSError | ValueError) -> str:
+    """A help line with the model file that lies where another was looked for."""
+    if not isinstance(error, FileNotFoundError):
+        return ""
+    match = closest(path.stem, (file.stem for file in path.parent.glob("*.nerva")))
+    return f"did you mean `{match}.nerva`?" if match else ""
 
 
 def _lines(text: str) -> str:
