@@ -52,7 +52,9 @@ def test_an_optimizer_of_ones_own_is_one_fused_kernel_for_each_weight(models):
     """The gradient of each weight is made and used in the same kernel, never stored."""
     operations = explain(models / "swish_lion.nerva", backend="native").operations
     kernels = {operation.name: operation.kernel for operation in operations}
-    assert {name: kernels[name] for name in kernels if "weight" in name} == {
+    weights = {name: kernel for name, kernel in kernels.items() if "weight" in name}
+    # Blocked or not is the cost model's choice for the machine at hand.
+    assert {name: kernel.removesuffix("_blocked") for name, kernel in weights.items()} == {
         "h1.weight": "sddmm",
         "h2.weight": "sddmm",
         "y.weight": "gemm_gradient",
