@@ -37,7 +37,13 @@ class Memory:
             return f"model->arrays[{self.arrays[value.name]}].value"
         if value.name in self.results:
             return f"gradients[{self.results[value.name]}]"
-        return f"arena + {self.arena[value.name]}"
+        place = f"arena + {self.arena[value.name]}"
+        return f"(uint8_t *)({place})" if value.type.element == "uint8" else place
+
+    def operand(self, value: Value, name: str) -> tuple[Argument, str]:
+        """An argument that is an activation, of numbers or of bytes, and what it is called with."""
+        kind = "uint8_t" if value.type.element == "uint8" else "real"
+        return Argument(f"const {kind} *restrict", name), self.address(value)
 
     def array(self, value: Value) -> str:
         """The parameter that a weight-shaped value belongs to, or a parameter itself."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from nerva_dsl.codegen.bodies import Body, results_of
+from nerva_dsl.codegen.byte_kernels import gather_bytes
 from nerva_dsl.codegen.c_expression import Statements, number
 from nerva_dsl.codegen.featurewise import featurewise_sweeps
 from nerva_dsl.codegen.making import (
@@ -227,13 +228,16 @@ def _view(group: Group, context: Context) -> None:
 
 FAMILIES: Mapping[str, Callable[[Group, Context], Made | None]] = {
     "gather": _gather,
+    "gather_bytes": gather_bytes,
     "spmm": product("spmm"),
+    "spmm_bytes": product("spmm_bytes"),
     "spmm_transposed": product("spmm_transposed"),
     "gemm": product("gemm"),
     "gemm_transposed": product("gemm_transposed"),
     "spmm_blocked": product("spmm_blocked"),
     "spmm_transposed_blocked": product("spmm_transposed_blocked"),
     "sddmm": weights("sddmm"),
+    "sddmm_bytes": weights("sddmm_bytes"),
     "sddmm_blocked": weights("sddmm_blocked"),
     "gemm_gradient": weights("gemm_gradient"),
     "mkl_spmm": product("mkl_spmm"),

@@ -128,10 +128,9 @@ def with_epilogue(
     if head is not None:
         body.define(head, text)
         labels[head.name] = "sum"
-    for operation in group.body:
-        if isinstance(operation, Map):
-            body.compute(operation)
-            labels[operation.result.name] = operation.label
+    for operation in group.elementwise:
+        body.compute(operation)
+        labels[operation.result.name] = operation.label
     stored = results_of(group)
     stores = tuple(
         Store(body.target(value, labels[value.name]), body.read(value))

@@ -104,6 +104,20 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Conversion:
+    """What a product makes of a byte: `scale * byte + offset`.
+
+    Attributes:
+        scale, offset: C expressions over `feature`, the byte's.
+        shifted: whether there is an offset.
+    """
+
+    scale: str
+    offset: str
+    shifted: bool
+
+
+@dataclass(frozen=True)
 class Piece:
     """Tiles of one width that a row is cut into.
 
@@ -141,6 +155,7 @@ class Kernel:
         loops: of a samplewise kernel; empty for others.
         pieces: of a product: how the samples are cut.
         panels: whether a product goes through its operand in panels.
+        conversion: what a product makes of its operand's bytes; None where they are numbers.
         label: what it is for, as the end of its name.
         product: the argument that MKL writes a product to, where the epilogue finds it.
         implements: the source lines of all its uses.
@@ -160,6 +175,7 @@ class Kernel:
     loops: tuple[Loop, ...] = ()
     pieces: tuple[Piece, ...] = ()
     panels: bool = False
+    conversion: Conversion | None = None
     label: str = ""
     product: str = ""
     implements: tuple[str, ...] = ()

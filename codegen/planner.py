@@ -125,11 +125,15 @@ def make_plan(
             dict.fromkeys(
                 kernel.input.type
                 for kernel in kernels
-                if kernel.input is not None and kernel.input.features >= cut.lanes
+                if kernel.input is not None
+                and kernel.template == "gather"
+                and kernel.input.features >= cut.lanes
             )
         ),
         vector_bytes=machine.vector_bytes,
-        sparse_tiles=_tile_widths(k.pieces for k in kernels if not k.panels),
+        sparse_tiles=_tile_widths(
+            k.pieces for k in kernels if not k.panels and k.conversion is None
+        ),
         panel_tiles=_tile_widths(k.pieces for k in kernels if k.panels),
         dense_tiles=_tile_widths(piece.parts for k in kernels for piece in k.pieces),
         cuts={
@@ -363,7 +367,7 @@ def _watches(program: Program) -> tuple[Watch, ...]:
             buffers[value.name].size,
         )
         for group in groups
-        if isinstance(head := group.body[0], Product)
+        if isinstance(head := group.head, Product)
         for value in group.results
         if lives[value.name][1] >= known
     )

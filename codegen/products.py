@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from nerva_dsl.codegen.byte_kernels import conversion, stored
 from nerva_dsl.codegen.making import Context, Made, finish, with_epilogue
 from nerva_dsl.codegen.plan import Argument
 from nerva_dsl.ir.operations import Group, Product, TransposedProduct
@@ -15,7 +16,7 @@ _IN_USE = frozenset(
     (
         *("weight", "value", "x", "dz", "mine", "tile", "span", "strip", "height", "tall"),
         *("packed", "sums", "top", "deep", "from", "part", "end", "next"),
-        *("panel", "limit", "ahead", "q"),
+        *("panel", "limit", "ahead", "q", "feature", "w", "shift"),
     )
 )
 
@@ -28,23 +29,26 @@ def product(template: str) -> Callable[[Group, Context], Made]:
     """
 
     def make(group: Group, context: Context) -> Made:
-        head = group.body[0]
+        head = group.head
         match head:
             case Product(weight=weight, x=x) | TransposedProduct(weight=weight, dz=x):
                 operand = "x" if isinstance(head, Product) else "dz"
             case _:
                 raise TypeError(f"{template} cannot begin with {type(head).__name__}")
         body, epilogue = with_epilogue(group, context, head.result, "sum[column]", _IN_USE)
+        x = stored(group, x)
         given = [
             (Argument("const Array *", "weight"), context.memory.array(weight)),
             (Argument("const real *restrict", "value"), _values(weight, context, template)),
-            (Argument("const real *restrict", operand), context.memory.address(x)),
+            context.memory.operand(x, operand),
         ]
         if not template.startswith(MKL_PREFIX):
             rows, operands = head.result.type.rows, x.type.rows
             if template.startswith("gemm") or template.endswith("_blocked"):
                 pieces, panels = context.cutter.dense(rows), False
                 given.append((Argument("int64_t", "height"), str(context.cutter.height(rows))))
+            elif template == "spmm_bytes":
+                pieces, panels = context.cutter.sparse(), False
             else:
                 nnz = context.numbers[context.memory.array(weight)]
                 panel = context.cutter.panel(rows, nnz, operands)
@@ -52,7 +56,14 @@ def product(template: str) -> Callable[[Group, Context], Made]:
                 if panels:
                     given.append((Argument("int64_t", "panel"), str(panel)))
             return finish(
-                template, group, given, body, epilogue=epilogue, pieces=pieces, panels=panels
+                template,
+                group,
+                given,
+                body,
+                epilogue=epilogue,
+                pieces=pieces,
+                panels=panels,
+                conversion=conversion(group, context),
             )
         if "spmm" in template:  # MKL's handles know where the values are
             del given[1]

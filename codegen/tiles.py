@@ -67,7 +67,7 @@ class Cutter:
             nnz: of the weight.
             operands: rows that the non-zeros read.
         """
-        return self.costs.panel(rows, nnz, operands, self.costs.sparse_tiles)
+        return self.costs.panel(rows, nnz, operands, self.costs.tile_lines)
 
     def panel_strip(self) -> int:
         """Rows that go through the panels of a product with a sparse weight together."""
@@ -112,7 +112,7 @@ class Cutter:
         """Columns of a gradient by stripes whose sums are in registers together."""
         return SUM_REGISTERS[self.costs.machine.vector_bytes] // GRADIENT_VECTORS
 
-    def gradient_panel(self, rows: int, nnz: int, columns: int, block: int) -> int:
+    def gradient_panel(self, rows: int, nnz: int, columns: int, block: int, bytes_: bool) -> int:
         """How many columns a weight gradient goes through at a time.
 
         Args:
@@ -120,8 +120,10 @@ class Cutter:
             nnz: of the weight.
             columns: of the weight.
             block: non-zeros that are computed together.
+            bytes_: whether the batch is stored as bytes.
         """
-        return self.costs.panel(rows, nnz, columns, 1, least=2 * block)
+        lines = self.costs.byte_lines if bytes_ else self.costs.lines(self.tiling.vectors)
+        return self.costs.panel(rows, nnz, columns, lines, least=2 * block)
 
 
 def cut(vectors: int, tiles: int) -> tuple[Piece, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nerva_dsl.codegen.bodies import Body, results_of
+from nerva_dsl.codegen.byte_kernels import conversion, stored
 from nerva_dsl.codegen.c_expression import Statements
 from nerva_dsl.codegen.making import (
     ROW_NAMES,
@@ -29,7 +30,7 @@ _WEIGHT_NAMES = frozenset(
         *("g", "q", "dz", "x", "weight", "lr", "step", "rates", "gradient", "begin", "end"),
         *("panel", "mine", "first", "last", "next", "limit", "here", "i"),
         *("wide", "top", "tall", "turned", "left", "across", "sums", "sample", "stripe", "r", "k"),
-        *("place", "found"),
+        *("place", "found", "feature", "total"),
     )
 )
 
@@ -38,18 +39,17 @@ def weights(template: str) -> Callable[[Group, Context], Made]:
     """What is done with each weight: the gradient at it, elementwise operations, the update."""
 
     def make(group: Group, context: Context) -> Made:
-        head = group.body[0]
+        head = group.head
         names = Names(ROW_NAMES | _WEIGHT_NAMES)
         body = Body(context.memory, Statements(context.precision, names), "q")
         given: list[tuple[Argument, str]] = []
         match head:
             case WeightGradient(weight=weight, dz=dz, x=x):
+                x = stored(group, x)
                 given.append((Argument("Array *", "weight"), context.memory.array(weight)))
-                for value, name in ((dz, "dz"), (x, "x")):
-                    address = context.memory.address(value)
-                    given.append((Argument("const real *restrict", name), address))
-                if template == "sddmm":
-                    given.append((Argument("int64_t", "panel"), str(_panel(weight, context))))
+                given += [context.memory.operand(dz, "dz"), context.memory.operand(x, "x")]
+                if template.startswith("sddmm") and not template.endswith("_blocked"):
+                    given.append((Argument("int64_t", "panel"), str(_panel(weight, x, context))))
                 elif not template.startswith(MKL_PREFIX):
                     wide = context.cutter.wide(weight.type.rows, weight.type.columns)
                     given.append((Argument("int64_t", "wide"), str(wide)))
@@ -75,16 +75,18 @@ def weights(template: str) -> Callable[[Group, Context], Made]:
                 *["position"] * bool(moves),
             ),
             label=label(group),
+            conversion=conversion(group, context),
         )
 
     return make
 
 
-def _panel(weight: Value, context: Context) -> int:
+def _panel(weight: Value, x: Value, context: Context) -> int:
     """How many columns a weight gradient goes through at once."""
     nnz = context.numbers[context.memory.array(weight)]
     block = shuffles(context.cutter.tiling.lanes).block
-    return context.cutter.gradient_panel(weight.type.rows, nnz, weight.type.columns, block)
+    bytes_ = x.type.element == "uint8"
+    return context.cutter.gradient_panel(weight.type.rows, nnz, weight.type.columns, block, bytes_)
 
 
 def _weight_lines(
@@ -94,9 +96,8 @@ def _weight_lines(
     stored = results_of(group)
     tail: list[str] = []
     moves: list[str] = []
-    for operation in group.body:
-        if isinstance(operation, Map):
-            body.compute(operation)
+    for part in group.elementwise:
+        body.compute(part)
     for operation in group.body:
         if isinstance(operation, Update):
             gradient = body.read(operation.gradient)
@@ -104,7 +105,7 @@ def _weight_lines(
             moves += mirrored(context, operation, "weight", "q")
         for value in operation.results:
             if value.name in stored:
-                target = body.target(value, "gradient" if operation is group.body[0] else "result")
+                target = body.target(value, "gradient" if operation is group.head else "result")
                 tail.append(f"{target}[q] = {body.read(value)};")
                 if value.name in context.by_columns:
                     place = f"{context.by_columns[value.name]} + weight->position[q]"

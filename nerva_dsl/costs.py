@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nerva_dsl.ir.program import Program
 from nerva_dsl.machine import CONSTANTS, Machine
 from nerva_dsl.tiling import (
     DEPTH,
@@ -17,6 +18,8 @@ from nerva_dsl.tiling import (
     LINE_BYTES,
     SUM_REGISTERS,
     Tiling,
+    number_bytes,
+    tiling,
 )
 
 # Of a core's second cache what rows of activations may take that are read again and again; the
@@ -94,6 +97,12 @@ UNITS = CONSTANTS
 """The units of work: each has its time among a machine's constants."""
 
 
+def costs_of(program: Program, machine: Machine) -> Costs:
+    """The cost model of a program's batch and precision."""
+    cut = tiling(program.batch, program.precision, machine.vector_bytes)
+    return Costs(cut, machine, number_bytes(program.precision))
+
+
 @dataclass(frozen=True)
 class Costs:
     """Work of kernels for a batch.
@@ -127,7 +136,7 @@ class Costs:
         """Most vectors of a tile of a product by blocks."""
         return SUM_REGISTERS[self.machine.vector_bytes] // JAM
 
-    def panel(self, rows: int, nnz: int, operands: int, tiles: int, least: int = _IN_PANEL) -> int:
+    def panel(self, rows: int, nnz: int, operands: int, lines: int, least: int = _IN_PANEL) -> int:
         """How many rows of activations the non-zeros of a weight's rows go through at a time.
 
         All of them, unless those do not stay in the second cache; then so many that they do, if
@@ -137,13 +146,13 @@ class Costs:
             rows: of the weight, or of its transpose.
             nnz: of the weight.
             operands: rows of activations that the non-zeros read.
-            tiles: that the samples are cut into.
+            lines: cache lines that are read of each.
             least: non-zeros that a row has in a panel at least.
         """
-        line = self._tile_lines(tiles) * LINE_BYTES
-        panel = max(1, int(_PANEL_SHARE * self.machine.cache_bytes) // line)
+        size = lines * LINE_BYTES
+        panel = max(1, int(_PANEL_SHARE * self.machine.cache_bytes) // size)
         in_panel = nnz / max(rows, 1) * panel / operands
-        return panel if operands * line > self.room and in_panel >= least else operands
+        return panel if operands * size > self.room and in_panel >= least else operands
 
     def spmm(self, rows: int, nnz: int, operands: int) -> Work:
         """A product with a sparse weight.
@@ -153,17 +162,31 @@ class Costs:
             nnz: of the weight.
             operands: rows that the non-zeros read.
         """
-        tiles = self.sparse_tiles
-        lines = self._tile_lines(tiles)
-        panel = self.panel(rows, nnz, operands, tiles)
+        tiles, lines = self.sparse_tiles, self.tile_lines
+        panel = self.panel(rows, nnz, operands, lines)
         read = self._lines_read(tiles * nnz * lines, lines * panel * LINE_BYTES)
         weights = self.stream(nnz * (self.number_bytes + 4), tiles)
         ends = tiles * rows * -(-operands // panel)
         return read + weights + Work(non_zero=tiles * nnz, row=ends)
 
-    def _tile_lines(self, tiles: int) -> int:
-        """Cache lines of a row of activations in the widest of so many tiles."""
-        return self.lines(-(-self.tiling.vectors // tiles))
+    def spmm_bytes(self, rows: int, nnz: int, operands: int) -> Work:
+        """The same of bytes, which are converted: as much work as multiplying them."""
+        tiles = self.sparse_tiles
+        lines = -(-self._tile_vectors * self.tiling.lanes // LINE_BYTES)
+        read = self._lines_read(tiles * nnz * lines, lines * operands * LINE_BYTES)
+        weights = self.stream(nnz * (self.number_bytes + 4), tiles)
+        converted = Work(multiply=nnz * self.tiling.vectors)
+        return read + weights + converted + Work(non_zero=tiles * nnz, row=tiles * rows)
+
+    @property
+    def _tile_vectors(self) -> int:
+        """Vectors of the widest tile of a product with a sparse weight."""
+        return -(-self.tiling.vectors // self.sparse_tiles)
+
+    @property
+    def tile_lines(self) -> int:
+        """Cache lines of it."""
+        return self.lines(self._tile_vectors)
 
     def spmm_blocked(self, rows: int, nnz: int, depth: int) -> Work:
         """A product with a sparse weight whose blocks are laid out with their zeros."""
@@ -201,6 +224,13 @@ class Costs:
         near = nnz * self.lines(self.tiling.vectors)
         weights = self.stream(nnz * (self.number_bytes * arrays + 4))
         return weights + Work(near=near, non_zero=nnz, pick=_SUM_LANES * nnz)
+
+    def sddmm_bytes(self, nnz: int, arrays: int = 1) -> Work:
+        """The same of bytes, which are converted."""
+        near = nnz * self.byte_lines
+        weights = self.stream(nnz * (self.number_bytes * arrays + 4))
+        converted = Work(multiply=nnz * self.tiling.vectors)
+        return weights + converted + Work(near=near, non_zero=nnz, pick=_SUM_LANES * nnz)
 
     def sddmm_blocked(self, rows: int, nnz: int, columns: int, arrays: int = 1) -> Work:
         """The same by blocks of the dense gradient, from which the non-zeros' are taken."""
@@ -245,6 +275,16 @@ class Costs:
         """The samples of a batch, from memory, turned."""
         return self.passes(features) + Work(memory=samples * -(-sample_bytes // LINE_BYTES))
 
+    def gather_bytes(self, samples: int, features: int) -> Work:
+        """The samples of a batch of bytes, which stay bytes."""
+        written = Work(near=features * self.byte_lines)
+        return written + Work(memory=samples * -(-features // LINE_BYTES))
+
+    @property
+    def byte_lines(self) -> int:
+        """Cache lines of a row of bytes."""
+        return self.tiling.byte_stride // LINE_BYTES
+
     def stream(self, size: int, times: int = 1) -> Work:
         """Bytes that are read from one end to the other, so many times."""
         lines = times * size / LINE_BYTES
@@ -252,6 +292,7 @@ class Costs:
             return Work(near=lines)
         return Work(far=lines) if size <= self.machine.shared_bytes else Work(memory=lines)
 
-    def _lines_read(self, lines: int, size: int) -> Work:
-        """Cache lines, of so many bytes that are read again and again."""
-        return Work(near=lines) if size <= self.room else Work(far=lines)
+    def _lines_read(self, lines: float, size: int) -> Work:
+        """Cache lines, of so many bytes that are read again and again: what stays, and the rest."""
+        stays = min(1.0, self.room / size)
+        return Work(near=stays * lines, far=(1 - stays) * lines)

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nerva_dsl.costs import Costs, Work
+from nerva_dsl.costs import Costs, Work, costs_of
 from nerva_dsl.ir.operations import Group, Load, Product, Update, WeightGradient
 from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Type, Value
 from nerva_dsl.machine import Machine
 from nerva_dsl.passes.choose_kernels import ONE_SAMPLE_KERNELS
-from nerva_dsl.tiling import number_bytes, tiling
 
 _ELEMENT_BYTES = {"uint8": 1, "int32": 4, "float32": 4, "float64": 8}
-
-
-def costs_of(program: Program, machine: Machine) -> Costs:
-    """The cost model of a program's batch and precision."""
-    cut = tiling(program.batch, program.precision, machine.vector_bytes)
-    return Costs(cut, machine, number_bytes(program.precision))
 
 
 def works(program: Program, graph: Graph, machine: Machine) -> list[Work]:
@@ -39,7 +32,7 @@ def works(program: Program, graph: Graph, machine: Machine) -> list[Work]:
 def _work(
     group: Group, costs: Costs, batch: int, nnz: Mapping[str, int], states: Mapping[str, int]
 ) -> Work:
-    head = group.body[0]
+    head = group.head
     if group.kernel in ONE_SAMPLE_KERNELS:
         return _one_sample(group, costs, nnz)
     rules = [operation.rule for operation in group.body if isinstance(operation, Update)]
@@ -56,6 +49,8 @@ def _work(
         case ("gather", Load(array=array)):
             size = array.type.columns * _ELEMENT_BYTES[array.type.element]
             return costs.gather(batch, size, sum(value.type.rows for value in group.results))
+        case ("gather_bytes", Load(array=array)):
+            return costs.gather_bytes(batch, array.type.columns)
         case (kernel, WeightGradient()) if shape is not None:
             moved = Work(pick=stored) if shape.format == "csr" else Work()
             return moved + _gradient(kernel, costs, shape, stored, arrays)
@@ -79,7 +74,7 @@ def _numbers(values: Sequence[Value]) -> int:
 
 def _one_sample(group: Group, costs: Costs, nnz: Mapping[str, int]) -> Work:
     """What a kernel does in the graph for one sample."""
-    head = group.body[0]
+    head = group.head
     match head:
         case Load(array=array):
             return costs.stream(array.type.columns * _ELEMENT_BYTES[array.type.element])
@@ -93,6 +88,8 @@ def _one_sample(group: Group, costs: Costs, nnz: Mapping[str, int]) -> Work:
 def _product(kernel: str, costs: Costs, rows: int, depth: int, nnz: int) -> Work:
     if kernel.endswith("_blocked"):
         return costs.spmm_blocked(rows, nnz, depth)
+    if kernel == "spmm_bytes":
+        return costs.spmm_bytes(rows, nnz, depth)
     if "spmm" in kernel:
         return costs.spmm(rows, nnz, depth)
     return (costs.mkl_gemm if kernel.startswith("mkl_") else costs.gemm)(rows, depth)
@@ -103,6 +100,8 @@ def _gradient(kernel: str, costs: Costs, weight: Type, nnz: int, arrays: int) ->
     match kernel:
         case "sddmm":
             return costs.sddmm(nnz, arrays)
+        case "sddmm_bytes":
+            return costs.sddmm_bytes(nnz, arrays)
         case "sddmm_blocked":
             return costs.sddmm_blocked(rows, nnz, columns, arrays)
         case "mkl_gemm_gradient":

@@ -40,6 +40,11 @@ class Tiling:
         """Numbers of a row that are computed; between them and `stride` nothing is."""
         return self.lanes * self.vectors
 
+    @property
+    def byte_stride(self) -> int:
+        """Bytes from one row of a batch that is stored as bytes to the next."""
+        return -(-self.width // LINE_BYTES) * LINE_BYTES
+
 
 def number_bytes(precision: str) -> int:
     """Size of a number."""

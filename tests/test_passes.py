@@ -34,7 +34,16 @@ PASSES = {step.name: step for step in pipeline(backend="native", machine=Machine
 CASES = sorted(
     str(path.relative_to(FOLDER)).removesuffix(".before.ir") for path in FOLDER.rglob("*.before.ir")
 )
-IDEMPOTENT = ("expand", "simplify", "drop-dead", "layout", "kernels", "schedule", "buffers")
+IDEMPOTENT = (
+    "expand",
+    "simplify",
+    "drop-dead",
+    "layout",
+    "kernels",
+    "bytes",
+    "schedule",
+    "buffers",
+)
 
 
 def _read(case: str, side: str) -> Program:

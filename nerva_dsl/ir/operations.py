@@ -212,7 +212,7 @@ class Group(Operation):
     """Operations that one kernel computes; only `results` are stored.
 
     Attributes:
-        body: in order; the first decides what kind of kernel it is.
+        body: in order.
         kernel: name of the kernel family, once chosen.
         reason: why that one.
         phase: when it runs, once scheduled; groups of one phase do not depend on each other.
@@ -222,6 +222,18 @@ class Group(Operation):
     kernel: str = ""
     reason: str = ""
     phase: int = -1
+
+    @property
+    def head(self) -> Operation:
+        """What decides the kind of its kernel: a product, or else the first operation."""
+        products = (Product, TransposedProduct, WeightGradient)
+        return next((part for part in self.body if isinstance(part, products)), self.body[0])
+
+    @property
+    def elementwise(self) -> tuple[Map, ...]:
+        """The elementwise operations, without those whose results the head reads."""
+        parts = self.body[self.body.index(self.head) :]
+        return tuple(part for part in parts if isinstance(part, Map))
 
     def _read(self) -> Iterator[Value]:
         defined = {value for operation in self.body for value in operation.results}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
-from nerva_dsl.costs import Costs
+from nerva_dsl.costs import Costs, costs_of
 from nerva_dsl.faults import NervaError
 from nerva_dsl.ir.operations import (
     Bernoulli,
@@ -25,7 +25,6 @@ from nerva_dsl.machine import Machine
 from nerva_dsl.passes.domains import Domain, group_domain
 from nerva_dsl.passes.one_sample import GRAPH
 from nerva_dsl.record import replace
-from nerva_dsl.tiling import number_bytes, tiling
 
 BACKENDS = ("auto", "mkl", "native")
 
@@ -91,8 +90,7 @@ class ChooseKernels:
             raise BackendError(
                 f"there is no backend {self.backend!r}; choose one of {', '.join(BACKENDS)}"
             )
-        cut = tiling(program.batch, program.precision, self.machine.vector_bytes)
-        costs = Costs(cut, self.machine, number_bytes(program.precision))
+        costs = costs_of(program, self.machine)
         stored = {parameter.value.name: parameter.nnz for parameter in program.parameters}
         graphs = (self._choose(program, graph, costs, stored) for graph in program.graphs)
         return replace(program, graphs=tuple(graphs))

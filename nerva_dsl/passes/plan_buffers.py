@@ -17,6 +17,7 @@ from nerva_dsl.ir.program import Buffer, Graph, Program
 from nerva_dsl.ir.types import Value
 from nerva_dsl.ir.verify import lifetimes, views
 from nerva_dsl.record import replace
+from nerva_dsl.tiling import number_bytes
 
 ALIGNMENT = 16
 """Numbers to which the places of what is not batched are rounded."""
@@ -43,7 +44,7 @@ def _plan(program: Program, graph: Graph) -> Graph:
     numbers = {p.value.name: p.nnz for p in program.parameters}
     counts = {name: numbers[weight.name] for name, weight in patterns(program, graph).items()}
     sizes = {
-        value: _size(graph, value, counts)
+        value: _size(graph, value, counts, number_bytes(program.precision))
         for group in graph.operations
         if isinstance(group, Group)
         for value in group.results
@@ -76,10 +77,11 @@ def _plan(program: Program, graph: Graph) -> Graph:
     return replace(graph, buffers=buffers)
 
 
-def _size(graph: Graph, value: Value, counts: Mapping[str, int]) -> int:
-    """Numbers that a value takes; `counts` has those of weight-shaped ones."""
+def _size(graph: Graph, value: Value, counts: Mapping[str, int], bytes_: int) -> int:
+    """Numbers, of so many bytes, that a value takes; `counts` has those of weight-shaped ones."""
     if value.type.batched:
-        return value.type.rows * _stride(value)
+        size = value.type.rows * _stride(value)
+        return _aligned(-(-size // bytes_)) if value.type.element == "uint8" else size
     if value.name not in counts:
         return _aligned(value.type.rows)
     transposed = any(

@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 #endif
 #if defined(__SSE2__)
-#include <xmmintrin.h>
+#include <immintrin.h>
 #endif
 
 typedef float real;
@@ -142,7 +142,7 @@ struct nerva_model {
     Array arrays[ARRAYS];
 };
 
-enum { ALIGNMENT = 64, ARENA = 689472 };
+enum { ALIGNMENT = 64, ARENA = 443712 };
 
 static void *take(char *memory, size_t *used, size_t bytes)
 {
@@ -471,317 +471,8 @@ INLINED float log_float(float x)
 
 static const real scaled_mean[] = { 0.4914f, 0.4822f, 0.4465f };
 static const real scaled_std[] = { 0.247f, 0.2435f, 0.2616f };
-
-/* turned[j][i] = sample[i][block + j]: a square of as many samples and features as a vector has lanes, turned in
- * registers. A sample that is not there is zero. */
-static inline void turn_uint8_t(const uint8_t *const *sample, int64_t block, real (*turned)[LANES])
-{
-    typedef uint8_t numbers __attribute__((vector_size(LANES * sizeof(uint8_t))));
-    vector r0 = {0};
-    if (sample[0]) {
-        numbers here;
-        memcpy(&here, sample[0] + block, sizeof here);
-        r0 = __builtin_convertvector(here, vector);
-    }
-    vector r1 = {0};
-    if (sample[1]) {
-        numbers here;
-        memcpy(&here, sample[1] + block, sizeof here);
-        r1 = __builtin_convertvector(here, vector);
-    }
-    vector r2 = {0};
-    if (sample[2]) {
-        numbers here;
-        memcpy(&here, sample[2] + block, sizeof here);
-        r2 = __builtin_convertvector(here, vector);
-    }
-    vector r3 = {0};
-    if (sample[3]) {
-        numbers here;
-        memcpy(&here, sample[3] + block, sizeof here);
-        r3 = __builtin_convertvector(here, vector);
-    }
-    vector r4 = {0};
-    if (sample[4]) {
-        numbers here;
-        memcpy(&here, sample[4] + block, sizeof here);
-        r4 = __builtin_convertvector(here, vector);
-    }
-    vector r5 = {0};
-    if (sample[5]) {
-        numbers here;
-        memcpy(&here, sample[5] + block, sizeof here);
-        r5 = __builtin_convertvector(here, vector);
-    }
-    vector r6 = {0};
-    if (sample[6]) {
-        numbers here;
-        memcpy(&here, sample[6] + block, sizeof here);
-        r6 = __builtin_convertvector(here, vector);
-    }
-    vector r7 = {0};
-    if (sample[7]) {
-        numbers here;
-        memcpy(&here, sample[7] + block, sizeof here);
-        r7 = __builtin_convertvector(here, vector);
-    }
-    vector r8 = {0};
-    if (sample[8]) {
-        numbers here;
-        memcpy(&here, sample[8] + block, sizeof here);
-        r8 = __builtin_convertvector(here, vector);
-    }
-    vector r9 = {0};
-    if (sample[9]) {
-        numbers here;
-        memcpy(&here, sample[9] + block, sizeof here);
-        r9 = __builtin_convertvector(here, vector);
-    }
-    vector r10 = {0};
-    if (sample[10]) {
-        numbers here;
-        memcpy(&here, sample[10] + block, sizeof here);
-        r10 = __builtin_convertvector(here, vector);
-    }
-    vector r11 = {0};
-    if (sample[11]) {
-        numbers here;
-        memcpy(&here, sample[11] + block, sizeof here);
-        r11 = __builtin_convertvector(here, vector);
-    }
-    vector r12 = {0};
-    if (sample[12]) {
-        numbers here;
-        memcpy(&here, sample[12] + block, sizeof here);
-        r12 = __builtin_convertvector(here, vector);
-    }
-    vector r13 = {0};
-    if (sample[13]) {
-        numbers here;
-        memcpy(&here, sample[13] + block, sizeof here);
-        r13 = __builtin_convertvector(here, vector);
-    }
-    vector r14 = {0};
-    if (sample[14]) {
-        numbers here;
-        memcpy(&here, sample[14] + block, sizeof here);
-        r14 = __builtin_convertvector(here, vector);
-    }
-    vector r15 = {0};
-    if (sample[15]) {
-        numbers here;
-        memcpy(&here, sample[15] + block, sizeof here);
-        r15 = __builtin_convertvector(here, vector);
-    }
-    {
-        const vector low = SHUFFLE(r0, r1, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        const vector high = SHUFFLE(r0, r1, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-        r0 = low;
-        r1 = high;
-    }
-    {
-        const vector low = SHUFFLE(r2, r3, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        const vector high = SHUFFLE(r2, r3, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-        r2 = low;
-        r3 = high;
-    }
-    {
-        const vector low = SHUFFLE(r4, r5, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        const vector high = SHUFFLE(r4, r5, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-        r4 = low;
-        r5 = high;
-    }
-    {
-        const vector low = SHUFFLE(r6, r7, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        const vector high = SHUFFLE(r6, r7, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-        r6 = low;
-        r7 = high;
-    }
-    {
-        const vector low = SHUFFLE(r8, r9, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        const vector high = SHUFFLE(r8, r9, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-        r8 = low;
-        r9 = high;
-    }
-    {
-        const vector low = SHUFFLE(r10, r11, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        const vector high = SHUFFLE(r10, r11, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-        r10 = low;
-        r11 = high;
-    }
-    {
-        const vector low = SHUFFLE(r12, r13, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        const vector high = SHUFFLE(r12, r13, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-        r12 = low;
-        r13 = high;
-    }
-    {
-        const vector low = SHUFFLE(r14, r15, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        const vector high = SHUFFLE(r14, r15, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-        r14 = low;
-        r15 = high;
-    }
-    {
-        const vector low = SHUFFLE(r0, r2, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        const vector high = SHUFFLE(r0, r2, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        r0 = low;
-        r2 = high;
-    }
-    {
-        const vector low = SHUFFLE(r1, r3, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        const vector high = SHUFFLE(r1, r3, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        r1 = low;
-        r3 = high;
-    }
-    {
-        const vector low = SHUFFLE(r4, r6, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        const vector high = SHUFFLE(r4, r6, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        r4 = low;
-        r6 = high;
-    }
-    {
-        const vector low = SHUFFLE(r5, r7, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        const vector high = SHUFFLE(r5, r7, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        r5 = low;
-        r7 = high;
-    }
-    {
-        const vector low = SHUFFLE(r8, r10, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        const vector high = SHUFFLE(r8, r10, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        r8 = low;
-        r10 = high;
-    }
-    {
-        const vector low = SHUFFLE(r9, r11, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        const vector high = SHUFFLE(r9, r11, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        r9 = low;
-        r11 = high;
-    }
-    {
-        const vector low = SHUFFLE(r12, r14, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        const vector high = SHUFFLE(r12, r14, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        r12 = low;
-        r14 = high;
-    }
-    {
-        const vector low = SHUFFLE(r13, r15, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        const vector high = SHUFFLE(r13, r15, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        r13 = low;
-        r15 = high;
-    }
-    {
-        const vector low = SHUFFLE(r0, r4, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        const vector high = SHUFFLE(r0, r4, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        r0 = low;
-        r4 = high;
-    }
-    {
-        const vector low = SHUFFLE(r1, r5, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        const vector high = SHUFFLE(r1, r5, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        r1 = low;
-        r5 = high;
-    }
-    {
-        const vector low = SHUFFLE(r2, r6, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        const vector high = SHUFFLE(r2, r6, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        r2 = low;
-        r6 = high;
-    }
-    {
-        const vector low = SHUFFLE(r3, r7, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        const vector high = SHUFFLE(r3, r7, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        r3 = low;
-        r7 = high;
-    }
-    {
-        const vector low = SHUFFLE(r8, r12, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        const vector high = SHUFFLE(r8, r12, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        r8 = low;
-        r12 = high;
-    }
-    {
-        const vector low = SHUFFLE(r9, r13, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        const vector high = SHUFFLE(r9, r13, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        r9 = low;
-        r13 = high;
-    }
-    {
-        const vector low = SHUFFLE(r10, r14, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        const vector high = SHUFFLE(r10, r14, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        r10 = low;
-        r14 = high;
-    }
-    {
-        const vector low = SHUFFLE(r11, r15, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        const vector high = SHUFFLE(r11, r15, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        r11 = low;
-        r15 = high;
-    }
-    {
-        const vector low = SHUFFLE(r0, r8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const vector high = SHUFFLE(r0, r8, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        r0 = low;
-        r8 = high;
-    }
-    {
-        const vector low = SHUFFLE(r1, r9, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const vector high = SHUFFLE(r1, r9, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        r1 = low;
-        r9 = high;
-    }
-    {
-        const vector low = SHUFFLE(r2, r10, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const vector high = SHUFFLE(r2, r10, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        r2 = low;
-        r10 = high;
-    }
-    {
-        const vector low = SHUFFLE(r3, r11, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const vector high = SHUFFLE(r3, r11, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        r3 = low;
-        r11 = high;
-    }
-    {
-        const vector low = SHUFFLE(r4, r12, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const vector high = SHUFFLE(r4, r12, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        r4 = low;
-        r12 = high;
-    }
-    {
-        const vector low = SHUFFLE(r5, r13, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const vector high = SHUFFLE(r5, r13, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        r5 = low;
-        r13 = high;
-    }
-    {
-        const vector low = SHUFFLE(r6, r14, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const vector high = SHUFFLE(r6, r14, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        r6 = low;
-        r14 = high;
-    }
-    {
-        const vector low = SHUFFLE(r7, r15, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const vector high = SHUFFLE(r7, r15, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        r7 = low;
-        r15 = high;
-    }
-    *(vector *)turned[0] = r0;
-    *(vector *)turned[1] = r1;
-    *(vector *)turned[2] = r2;
-    *(vector *)turned[3] = r3;
-    *(vector *)turned[4] = r4;
-    *(vector *)turned[5] = r5;
-    *(vector *)turned[6] = r6;
-    *(vector *)turned[7] = r7;
-    *(vector *)turned[8] = r8;
-    *(vector *)turned[9] = r9;
-    *(vector *)turned[10] = r10;
-    *(vector *)turned[11] = r11;
-    *(vector *)turned[12] = r12;
-    *(vector *)turned[13] = r13;
-    *(vector *)turned[14] = r14;
-    *(vector *)turned[15] = r15;
-}
+static const real scaled_scale[] = { 0.015876796f, 0.016105006f, 0.014990706f };
+static const real scaled_offset[] = { -1.9894737f, -1.9802874f, -1.7068043f };
 
 /* sum = Σ value[q] · x[index[q], :] over the non-zeros of a row, for 7 vectors of samples. The
  * sums stay in registers; they are added up in the order of the non-zeros. */
@@ -827,14 +518,14 @@ static inline real sum_lanes(vector lanes)
 static inline real dot(const real *a, const real *b)
 {
     vector even = {0}, odd = {0};
-    const vector *const left = (const vector *)a, *const right = (const vector *)b;
+    const vector *const left = (const vector *)a;
     int k = 0;
     for (; k + 2 * LANES <= WIDTH; k += 2 * LANES) {
-        even += left[k / LANES] * right[k / LANES];
-        odd += left[k / LANES + 1] * right[k / LANES + 1];
+        even += left[k / LANES] * *(const vector *)(b + k);
+        odd += left[k / LANES + 1] * *(const vector *)(b + k + LANES);
     }
     if (k < WIDTH)
-        even += left[k / LANES] * right[k / LANES];
+        even += left[k / LANES] * *(const vector *)(b + k);
     return sum_lanes(even + odd);
 }
 
@@ -884,6 +575,170 @@ static inline void dots(const real *dz, const real *x, const int32_t *column, re
             s13 += d * *(const vector *)(x13 + start);
             s14 += d * *(const vector *)(x14 + start);
             s15 += d * *(const vector *)(x15 + start);
+        }
+    }
+    s0 = SHUFFLE(s0, s1, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+        + SHUFFLE(s0, s1, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    s2 = SHUFFLE(s2, s3, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+        + SHUFFLE(s2, s3, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    s4 = SHUFFLE(s4, s5, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+        + SHUFFLE(s4, s5, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    s6 = SHUFFLE(s6, s7, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+        + SHUFFLE(s6, s7, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    s8 = SHUFFLE(s8, s9, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+        + SHUFFLE(s8, s9, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    s10 = SHUFFLE(s10, s11, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+        + SHUFFLE(s10, s11, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    s12 = SHUFFLE(s12, s13, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+        + SHUFFLE(s12, s13, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    s14 = SHUFFLE(s14, s15, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+        + SHUFFLE(s14, s15, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    s0 = SHUFFLE(s0, s2, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+        + SHUFFLE(s0, s2, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    s4 = SHUFFLE(s4, s6, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+        + SHUFFLE(s4, s6, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    s8 = SHUFFLE(s8, s10, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+        + SHUFFLE(s8, s10, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    s12 = SHUFFLE(s12, s14, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+        + SHUFFLE(s12, s14, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    s0 = SHUFFLE(s0, s4, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
+        + SHUFFLE(s0, s4, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+    s8 = SHUFFLE(s8, s12, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
+        + SHUFFLE(s8, s12, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+    s0 = SHUFFLE(s0, s8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
+        + SHUFFLE(s0, s8, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    *(vector *)(result + 0) = s0;
+}
+
+/* A batch of bytes: rows of whole cache lines. */
+enum { BYTE_STRIDE = 128 };
+
+typedef uint8_t byte_vector __attribute__((vector_size(LANES)));
+typedef int32_t whole_vector __attribute__((vector_size(LANES * sizeof(int32_t))));
+
+/* As many bytes as a vector has lanes, as numbers. Compilers that convert the bytes one by one are
+ * told the instruction. */
+static inline vector from_bytes(const uint8_t *bytes)
+{
+#if defined(__AVX512F__)
+    const whole_vector whole = (whole_vector)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)bytes));
+#else
+    byte_vector here;
+    memcpy(&here, bytes, sizeof here);
+    const whole_vector whole = __builtin_convertvector(here, whole_vector);
+#endif
+    return __builtin_convertvector(whole, vector);
+}
+
+typedef uint8_t square_row __attribute__((vector_size(16)));
+
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE_BYTES(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE_BYTES(a, b, ...) __builtin_shuffle(a, b, (square_row){ __VA_ARGS__ })
+#endif
+
+/* to[j * BYTE_STRIDE + i] = sample[i][block + j]: a square of sixteen samples and features. Each of four
+ * rounds interleaves the rows of the first half with those of the second. A sample that is not
+ * there is zero. */
+static inline void turn_bytes(const uint8_t *const *sample, int64_t block, uint8_t *to)
+{
+    square_row a[16], b[16];
+    for (int i = 0; i < 16; i++)
+        if (sample[i])
+            memcpy(&a[i], sample[i] + block, sizeof a[i]);
+        else
+            a[i] = (square_row){0};
+    for (int i = 0; i < 8; i++) {
+        b[2 * i] = SHUFFLE_BYTES(a[i], a[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        b[2 * i + 1] = SHUFFLE_BYTES(a[i], a[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+    for (int i = 0; i < 8; i++) {
+        a[2 * i] = SHUFFLE_BYTES(b[i], b[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        a[2 * i + 1] = SHUFFLE_BYTES(b[i], b[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+    for (int i = 0; i < 8; i++) {
+        b[2 * i] = SHUFFLE_BYTES(a[i], a[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        b[2 * i + 1] = SHUFFLE_BYTES(a[i], a[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+    for (int i = 0; i < 8; i++) {
+        a[2 * i] = SHUFFLE_BYTES(b[i], b[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        a[2 * i + 1] = SHUFFLE_BYTES(b[i], b[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+    for (int j = 0; j < 16; j++)
+        memcpy(to + j * BYTE_STRIDE, &a[j], sizeof a[j]);
+}
+
+/* Σ_c a[c] over the batch. */
+static inline real sum_row(const real *a)
+{
+    vector sum = {0};
+    for (int k = 0; k < WIDTH; k += LANES)
+        sum += *(const vector *)(a + k);
+    return sum_lanes(sum);
+}
+
+/* Σ_c a[c] · b[c] over the batch. */
+static inline real byte_dot(const real *a, const uint8_t *b)
+{
+    vector even = {0}, odd = {0};
+    const vector *const left = (const vector *)a;
+    int k = 0;
+    for (; k + 2 * LANES <= WIDTH; k += 2 * LANES) {
+        even += left[k / LANES] * from_bytes(b + k);
+        odd += left[k / LANES + 1] * from_bytes(b + k + LANES);
+    }
+    if (k < WIDTH)
+        even += left[k / LANES] * from_bytes(b + k);
+    return sum_lanes(even + odd);
+}
+
+/* result[i] = Σ_c dz[c] · x[column[i], c] for a block of non-zeros of one row: 8 sums at a time stay
+ * in registers, and the lanes of as many vectors as one has lanes are added up together. */
+static inline void byte_dots(const real *dz, const uint8_t *x, const int32_t *column, real *result)
+{
+    vector s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0}, s6 = {0}, s7 = {0};
+    {
+        const uint8_t *const x0 = x + (int64_t)column[0] * BYTE_STRIDE;
+        const uint8_t *const x1 = x + (int64_t)column[1] * BYTE_STRIDE;
+        const uint8_t *const x2 = x + (int64_t)column[2] * BYTE_STRIDE;
+        const uint8_t *const x3 = x + (int64_t)column[3] * BYTE_STRIDE;
+        const uint8_t *const x4 = x + (int64_t)column[4] * BYTE_STRIDE;
+        const uint8_t *const x5 = x + (int64_t)column[5] * BYTE_STRIDE;
+        const uint8_t *const x6 = x + (int64_t)column[6] * BYTE_STRIDE;
+        const uint8_t *const x7 = x + (int64_t)column[7] * BYTE_STRIDE;
+        for (int start = 0; start < WIDTH; start += LANES) {
+            const vector d = *(const vector *)(dz + start);
+            s0 += d * from_bytes(x0 + start);
+            s1 += d * from_bytes(x1 + start);
+            s2 += d * from_bytes(x2 + start);
+            s3 += d * from_bytes(x3 + start);
+            s4 += d * from_bytes(x4 + start);
+            s5 += d * from_bytes(x5 + start);
+            s6 += d * from_bytes(x6 + start);
+            s7 += d * from_bytes(x7 + start);
+        }
+    }
+    vector s8 = {0}, s9 = {0}, s10 = {0}, s11 = {0}, s12 = {0}, s13 = {0}, s14 = {0}, s15 = {0};
+    {
+        const uint8_t *const x8 = x + (int64_t)column[8] * BYTE_STRIDE;
+        const uint8_t *const x9 = x + (int64_t)column[9] * BYTE_STRIDE;
+        const uint8_t *const x10 = x + (int64_t)column[10] * BYTE_STRIDE;
+        const uint8_t *const x11 = x + (int64_t)column[11] * BYTE_STRIDE;
+        const uint8_t *const x12 = x + (int64_t)column[12] * BYTE_STRIDE;
+        const uint8_t *const x13 = x + (int64_t)column[13] * BYTE_STRIDE;
+        const uint8_t *const x14 = x + (int64_t)column[14] * BYTE_STRIDE;
+        const uint8_t *const x15 = x + (int64_t)column[15] * BYTE_STRIDE;
+        for (int start = 0; start < WIDTH; start += LANES) {
+            const vector d = *(const vector *)(dz + start);
+            s8 += d * from_bytes(x8 + start);
+            s9 += d * from_bytes(x9 + start);
+            s10 += d * from_bytes(x10 + start);
+            s11 += d * from_bytes(x11 + start);
+            s12 += d * from_bytes(x12 + start);
+            s13 += d * from_bytes(x13 + start);
+            s14 += d * from_bytes(x14 + start);
+            s15 += d * from_bytes(x15 + start);
         }
     }
     s0 = SHUFFLE(s0, s1, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
@@ -1129,52 +984,79 @@ static inline void update_nesterov(real *weight, real g, real *v_state, real lr,
     (void)step;
 }
 
-/* the batch's samples, turned to feature-major, div, normalize
+/* the batch's samples, turned to feature-major
  *   cifar10.nerva:7: input  x : uint8[3072]
- *   cifar10.nerva:12: scaled = normalize(x / 255, mean = [0.4914, 0.4822, 0.4465], std = [0.2470, 0.2435, 0.2616])
  */
-KERNEL gather_normalize(const uint8_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_normalize, int count)
+KERNEL gather_bytes(uint8_t *restrict to, const uint8_t *restrict data, const int64_t *order, int64_t first, int count)
 {
-    enum { FEATURES = 3072 };
-    (void)run;
-    /* A few samples at a time: their numbers come in as many streams, which the processor fetches
-     * ahead, and what is written stays in the cache. */
+    enum { FEATURES = 3072, SIDE = 16 };
+    /* A few samples at a time, as streams; what is written of some features stays in the cache. */
     #pragma omp for schedule(static) collapse(2) nowait
     for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < WIDTH; start += LANES) {
-            const int live = count - start;
-            const uint8_t *sample[LANES];
-            for (int i = 0; i < LANES; i++) {
+        for (int start = 0; start < WIDTH; start += SIDE) {
+            const uint8_t *sample[SIDE];
+            for (int i = 0; i < SIDE; i++) {
                 const int64_t place = first + start + i;
-                sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
+                sample[i] = start + i < count ? data + (order ? order[place] : place) * FEATURES : NULL;
             }
             const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
-            for (int64_t block = left; block < right; block += LANES) {
-                const int width = (int)(right - block < LANES ? right - block : LANES);
-                _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
-                if (width == LANES)
-                    turn_uint8_t(sample, block, turned);
-                else
-                    for (int i = 0; i < LANES; i++)
-                        for (int feature = 0; feature < width; feature++)
-                            turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
-                for (int64_t row = block; row < block + width; row++) {
-                    const real mean = scaled_mean[row / 1024];
-                    const real std = scaled_std[row / 1024];
-                    real *const to_normalize_row = to_normalize + row * STRIDE + start;
-                    #pragma omp simd
-                    for (int column = 0; column < LANES; column++) {
-                        const real div_value = turned[row - block][column] / 255.0f;
-                        const real normalize_value = (div_value - mean) / std;
-                        to_normalize_row[column] = column < live ? normalize_value : 0;
-                    }
-                }
-            }
+            int64_t block = left;
+            for (; block + SIDE <= right; block += SIDE)
+                turn_bytes(sample, block, to + block * BYTE_STRIDE + start);
+            for (; block < right; block++)
+                for (int i = 0; i < SIDE; i++)
+                    to[block * BYTE_STRIDE + start + i] = sample[i] ? sample[i][block] : 0;
         }
 }
 
-/* W x, linear, relu
+/* from_bytes, W x, linear, relu
  *   cifar10.nerva:13: h1     = relu(linear(scaled, width))
+ */
+KERNEL spmm_bytes_relu(const Array *weight, const real *restrict value, const uint8_t *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+{
+    for (int tile = 0; tile < 1; tile++) {
+        const int start = (0 + (tile - 0) * 7) * LANES, live = count - start;
+        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            vector s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0}, s6 = {0};
+            real shift = 0;
+            for (int64_t q = weight->row_start[row]; q < weight->row_start[row + 1]; q++) {
+                const uint8_t *const ahead = x + (int64_t)weight->column[q + AHEAD] * BYTE_STRIDE + start;
+                for (int line = 0; line < 7 * LANES; line += 64)
+                    __builtin_prefetch(ahead + line);
+                const uint32_t feature = (uint32_t)weight->column[q];
+                const uint8_t *const from = x + (int64_t)feature * BYTE_STRIDE + start;
+                const real w = value[q] * scaled_scale[feature / 1024];
+                shift += value[q] * scaled_offset[feature / 1024];
+                s0 += w * from_bytes(from + 0 * LANES);
+                s1 += w * from_bytes(from + 1 * LANES);
+                s2 += w * from_bytes(from + 2 * LANES);
+                s3 += w * from_bytes(from + 3 * LANES);
+                s4 += w * from_bytes(from + 4 * LANES);
+                s5 += w * from_bytes(from + 5 * LANES);
+                s6 += w * from_bytes(from + 6 * LANES);
+            }
+            _Alignas(VECTOR_BYTES) real sum[7 * LANES];
+            *(vector *)(sum + 0 * LANES) = s0 + shift;
+            *(vector *)(sum + 1 * LANES) = s1 + shift;
+            *(vector *)(sum + 2 * LANES) = s2 + shift;
+            *(vector *)(sum + 3 * LANES) = s3 + shift;
+            *(vector *)(sum + 4 * LANES) = s4 + shift;
+            *(vector *)(sum + 5 * LANES) = s5 + shift;
+            *(vector *)(sum + 6 * LANES) = s6 + shift;
+            const real bias_value = bias[row];
+            real *const to_relu_row = to_relu + row * STRIDE + start;
+            #pragma omp simd
+            for (int column = 0; column < 7 * LANES; column++) {
+                const real linear_value = sum[column] + bias_value;
+                const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
+                to_relu_row[column] = column < live ? relu_value : 0;
+            }
+        }
+    }
+}
+
+/* W x, linear, relu
  *   cifar10.nerva:14: h2     = relu(linear(h1, width // 2))
  */
 KERNEL spmm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
@@ -1500,7 +1382,6 @@ KERNEL spmm_transposed_blocked_relu_slope(const Array *weight, const real *restr
 /* dz times transposed x at the non-zeros of W
  *   cifar10.nerva:15: y      = linear(h2, 10)
  *   cifar10.nerva:14: h2     = relu(linear(h1, width // 2))
- *   cifar10.nerva:13: h1     = relu(linear(scaled, width))
  */
 KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real *restrict to_gradient)
 {
@@ -1582,6 +1463,72 @@ KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict valu
                 const real relu_slope_value = input_row[column] > 0.0f ? sum[column] : 0.0f;
                 to_relu_slope_row[column] = column < live ? relu_slope_value : 0;
             }
+        }
+    }
+}
+
+/* from_bytes, dz times transposed x at the non-zeros of W
+ *   cifar10.nerva:13: h1     = relu(linear(scaled, width))
+ */
+KERNEL sddmm_bytes_store(Array *weight, const real *restrict dz, const uint8_t *restrict x, int64_t panel, real *restrict to_gradient)
+{
+    const int32_t *const column = weight->column;
+    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
+    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
+     * block of non-zeros may end beyond its panel; the last ones of a row are less than a block. */
+    for (int64_t strip = mine.begin; strip < mine.end; strip += PANEL_STRIP) {
+        const int64_t tall = at_most(mine.end - strip, PANEL_STRIP);
+        const int64_t *const ends = weight->row_start + strip + 1;
+        int64_t next[PANEL_STRIP];
+        memcpy(next, ends - 1, sizeof *next * (size_t)tall);
+        for (int64_t limit = panel;; limit += panel) {
+            for (int64_t part = 0; part < tall; part++) {
+                const real *const here = dz + (strip + part) * STRIDE;
+                const real total = sum_row(here);
+                const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
+                if (panel < weight->columns)
+                    for (int64_t q = 0; q < ends[ahead] - next[ahead] && q < span; q += LINE) {
+                        __builtin_prefetch(&column[next[ahead] + q]);
+                    }
+
+                _Alignas(VECTOR_BYTES) real gradient[BLOCK];
+                int64_t begin = next[part];
+                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
+                    byte_dots(here, x, column + begin, gradient);
+                    #pragma omp simd
+                    for (int i = 0; i < BLOCK; i++) {
+                        const int64_t q = begin + i;
+                        const uint32_t feature = (uint32_t)column[q];
+                        const real g = gradient[i] * scaled_scale[feature / 1024] + total * scaled_offset[feature / 1024];
+                        to_gradient[q] = g;
+                    }
+
+                }
+                if (limit >= weight->columns && begin < end) {
+                    const int rest = (int)(end - begin);
+                    if (2 * rest < BLOCK)
+                        for (int i = 0; i < rest; i++)
+                            gradient[i] = byte_dot(here, x + (int64_t)column[begin + i] * BYTE_STRIDE);
+                    else {
+                        int32_t padded[BLOCK];
+                        for (int i = 0; i < BLOCK; i++)
+                            padded[i] = column[begin + (i < rest ? i : 0)];
+                        byte_dots(here, x, padded, gradient);
+                    }
+                    #pragma omp simd
+                    for (int i = 0; i < rest; i++) {
+                        const int64_t q = begin + i;
+                        const uint32_t feature = (uint32_t)column[q];
+                        const real g = gradient[i] * scaled_scale[feature / 1024] + total * scaled_offset[feature / 1024];
+                        to_gradient[q] = g;
+                    }
+
+                }
+                next[part] = begin;
+            }
+            if (limit >= weight->columns)
+                break;
         }
     }
 }
@@ -1763,10 +1710,10 @@ KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restri
     }
 }
 
-/* dz times transposed x at the non-zeros of W, update by nesterov
+/* from_bytes, dz times transposed x at the non-zeros of W, update by nesterov
  *   cifar10.nerva:13: h1     = relu(linear(scaled, width))
  */
-KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step)
+KERNEL sddmm_bytes_nesterov(Array *weight, const real *restrict dz, const uint8_t *restrict x, int64_t panel, real lr, real step)
 {
     const int32_t *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
@@ -1781,6 +1728,7 @@ KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *rest
         for (int64_t limit = panel;; limit += panel) {
             for (int64_t part = 0; part < tall; part++) {
                 const real *const here = dz + (strip + part) * STRIDE;
+                const real total = sum_row(here);
                 const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
                 if (panel < weight->columns)
                     for (int64_t q = 0; q < ends[ahead] - next[ahead] && q < span; q += LINE) {
@@ -1792,11 +1740,12 @@ KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *rest
                 _Alignas(VECTOR_BYTES) real gradient[BLOCK];
                 int64_t begin = next[part];
                 for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
-                    dots(here, x, column + begin, gradient);
+                    byte_dots(here, x, column + begin, gradient);
                     #pragma omp simd
                     for (int i = 0; i < BLOCK; i++) {
                         const int64_t q = begin + i;
-                        const real g = gradient[i];
+                        const uint32_t feature = (uint32_t)column[q];
+                        const real g = gradient[i] * scaled_scale[feature / 1024] + total * scaled_offset[feature / 1024];
                         update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
                     }
 
@@ -1805,17 +1754,18 @@ KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *rest
                     const int rest = (int)(end - begin);
                     if (2 * rest < BLOCK)
                         for (int i = 0; i < rest; i++)
-                            gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
+                            gradient[i] = byte_dot(here, x + (int64_t)column[begin + i] * BYTE_STRIDE);
                     else {
                         int32_t padded[BLOCK];
                         for (int i = 0; i < BLOCK; i++)
                             padded[i] = column[begin + (i < rest ? i : 0)];
-                        dots(here, x, padded, gradient);
+                        byte_dots(here, x, padded, gradient);
                     }
                     #pragma omp simd
                     for (int i = 0; i < rest; i++) {
                         const int64_t q = begin + i;
-                        const real g = gradient[i];
+                        const uint32_t feature = (uint32_t)column[q];
+                        const real g = gradient[i] * scaled_scale[feature / 1024] + total * scaled_offset[feature / 1024];
                         update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
                     }
 
@@ -1904,13 +1854,13 @@ KERNEL spmv_linear(const Array *weight, const real *restrict value, const real *
 static void predict(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_normalize(job->x, job->order, first, run, arena + 0, count);  /* scaled */
+    gather_bytes((uint8_t *)(arena + 114688), job->x, job->order, first, count);  /* x.batch */
     meet(run);
-    spmm_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 0, model->arrays[H1_BIAS].value, arena + 344064, count);  /* h1 */
+    spmm_bytes_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, (uint8_t *)(arena + 114688), model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 344064, model->arrays[H2_BIAS].value, arena + 0, count);  /* h2 */
+    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 114688, count);  /* h2 */
     meet(run);
-    spmm_blocked_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 0, 4, model->arrays[Y_BIAS].value, arena + 57344, count);  /* y */
+    spmm_blocked_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 114688, 4, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -1919,16 +1869,16 @@ static void predict(nerva_model *model, const nerva_job *job, int64_t first, int
 static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_normalize(job->x, job->order, first, run, arena + 0, count);  /* scaled */
-    gather(job->t, job->order, first, run, arena + 458752, count);  /* t.batch */
+    gather_bytes((uint8_t *)(arena + 114688), job->x, job->order, first, count);  /* x.batch */
+    gather(job->t, job->order, first, run, arena + 212992, count);  /* t.batch */
     meet(run);
-    spmm_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 0, model->arrays[H1_BIAS].value, arena + 344064, count);  /* h1 */
+    spmm_bytes_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, (uint8_t *)(arena + 114688), model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 344064, model->arrays[H2_BIAS].value, arena + 0, count);  /* h2 */
+    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 114688, count);  /* h2 */
     meet(run);
-    spmm_blocked_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 0, 4, model->arrays[Y_BIAS].value, arena + 57344, count);  /* y */
+    spmm_blocked_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 114688, 4, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
-    samplewise(arena + 57344, arena + 458752, arena + 112, arena + 0, count);  /* loss, accuracy */
+    samplewise(arena + 0, arena + 212992, arena + 1232, arena + 1120, count);  /* loss, accuracy */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -1937,27 +1887,27 @@ static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, in
 static void gradients(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run, real **gradients)
 {
     real *const arena = model->arena;
-    gather_normalize(job->x, job->order, first, run, arena + 0, count);  /* scaled */
-    gather(job->t, job->order, first, run, arena + 520576, count);  /* t.batch */
+    gather_bytes((uint8_t *)(arena + 229376), job->x, job->order, first, count);  /* x.batch */
+    gather(job->t, job->order, first, run, arena + 176512, count);  /* t.batch */
     meet(run);
-    spmm_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 0, model->arrays[H1_BIAS].value, arena + 344064, count);  /* h1 */
+    spmm_bytes_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, (uint8_t *)(arena + 229376), model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 344064, model->arrays[H2_BIAS].value, arena + 458752, count);  /* h2 */
+    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 114688, count);  /* h2 */
     meet(run);
-    spmm_blocked_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 458752, 4, model->arrays[Y_BIAS].value, arena + 516096, count);  /* y */
+    spmm_blocked_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 114688, 4, model->arrays[Y_BIAS].value, arena + 172032, count);  /* y */
     meet(run);
-    samplewise_2(arena + 520576, arena + 517216, arena + 516096, arena + 518336, arena + 519456, count);  /* log_softmax.grad, y.exp, y.grad.2 */
+    samplewise_2(arena + 176512, arena + 173152, arena + 172032, arena + 174272, arena + 175392, count);  /* log_softmax.grad, y.exp, y.grad.2 */
     meet(run);
-    featurewise_store(10, arena + 519456, gradients[5], count);  /* y.bias.grad */
-    spmm_transposed_blocked_relu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 519456, 32, arena + 458752, arena + 573440, count);  /* h2.linear.grad */
-    sddmm_store(&model->arrays[Y_WEIGHT], arena + 519456, arena + 458752, 512, gradients[4]);  /* y.weight.grad */
+    featurewise_store(10, arena + 175392, gradients[5], count);  /* y.bias.grad */
+    spmm_transposed_blocked_relu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 175392, 32, arena + 114688, arena + 327680, count);  /* h2.linear.grad */
+    sddmm_store(&model->arrays[Y_WEIGHT], arena + 175392, arena + 114688, 512, gradients[4]);  /* y.weight.grad */
     meet(run);
-    featurewise_store(512, arena + 573440, gradients[3], count);  /* h2.bias.grad */
-    spmm_transposed_relu_slope(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 573440, arena + 344064, arena + 458752, count);  /* h1.linear.grad */
-    sddmm_store(&model->arrays[H2_WEIGHT], arena + 573440, arena + 344064, 1024, gradients[2]);  /* h2.weight.grad */
+    featurewise_store(512, arena + 327680, gradients[3], count);  /* h2.bias.grad */
+    spmm_transposed_relu_slope(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 327680, arena + 0, arena + 114688, count);  /* h1.linear.grad */
+    sddmm_store(&model->arrays[H2_WEIGHT], arena + 327680, arena + 0, 1024, gradients[2]);  /* h2.weight.grad */
     meet(run);
-    featurewise_store(1024, arena + 458752, gradients[1], count);  /* h1.bias.grad */
-    sddmm_store(&model->arrays[H1_WEIGHT], arena + 458752, arena + 0, 3072, gradients[0]);  /* h1.weight.grad */
+    featurewise_store(1024, arena + 114688, gradients[1], count);  /* h1.bias.grad */
+    sddmm_bytes_store(&model->arrays[H1_WEIGHT], arena + 114688, (uint8_t *)(arena + 229376), 3072, gradients[0]);  /* h1.weight.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -1966,16 +1916,16 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
 static void step(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_normalize(job->x, job->order, first, run, arena + 0, count);  /* scaled */
-    gather(job->t, job->order, first, run, arena + 462112, count);  /* t.batch */
+    gather_bytes((uint8_t *)(arena + 229376), job->x, job->order, first, count);  /* x.batch */
+    gather(job->t, job->order, first, run, arena + 118048, count);  /* t.batch */
     meet(run);
-    spmm_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 0, model->arrays[H1_BIAS].value, arena + 344064, count);  /* h1 */
+    spmm_bytes_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, (uint8_t *)(arena + 229376), model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 344064, model->arrays[H2_BIAS].value, arena + 573440, count);  /* h2 */
+    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 327680, count);  /* h2 */
     meet(run);
-    spmm_blocked_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 573440, 4, model->arrays[Y_BIAS].value, arena + 458752, count);  /* y */
+    spmm_blocked_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 327680, 4, model->arrays[Y_BIAS].value, arena + 114688, count);  /* y */
     meet(run);
-    samplewise_3(arena + 462112, arena + 459872, arena + 458752, arena + 460992, arena + 689360, arena + 688128, arena + 689248, count);  /* log_softmax.grad, y.exp, loss, accuracy, y.grad.2 */
+    samplewise_3(arena + 118048, arena + 115808, arena + 114688, arena + 116928, arena + 443600, arena + 442368, arena + 443488, count);  /* log_softmax.grad, y.exp, loss, accuracy, y.grad.2 */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -1984,16 +1934,16 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
 static void step_update(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    spmm_transposed_blocked_relu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 688128, 32, arena + 573440, arena + 630784, count);  /* h2.linear.grad */
-    featurewise_nesterov(10, run->lr, run->step, arena + 688128, &model->arrays[Y_BIAS], count);  /* y.bias */
+    spmm_transposed_blocked_relu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 442368, 32, arena + 327680, arena + 385024, count);  /* h2.linear.grad */
+    featurewise_nesterov(10, run->lr, run->step, arena + 442368, &model->arrays[Y_BIAS], count);  /* y.bias */
     meet(run);
-    spmm_transposed_relu_slope(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 630784, arena + 344064, arena + 458752, count);  /* h1.linear.grad */
-    sddmm_nesterov(&model->arrays[Y_WEIGHT], arena + 688128, arena + 573440, 512, run->lr, run->step);  /* y.weight */
-    featurewise_nesterov(512, run->lr, run->step, arena + 630784, &model->arrays[H2_BIAS], count);  /* h2.bias */
+    spmm_transposed_relu_slope(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 385024, arena + 0, arena + 114688, count);  /* h1.linear.grad */
+    sddmm_nesterov(&model->arrays[Y_WEIGHT], arena + 442368, arena + 327680, 512, run->lr, run->step);  /* y.weight */
+    featurewise_nesterov(512, run->lr, run->step, arena + 385024, &model->arrays[H2_BIAS], count);  /* h2.bias */
     meet(run);
-    sddmm_nesterov(&model->arrays[H2_WEIGHT], arena + 630784, arena + 344064, 1024, run->lr, run->step);  /* h2.weight */
-    featurewise_nesterov(1024, run->lr, run->step, arena + 458752, &model->arrays[H1_BIAS], count);  /* h1.bias */
-    sddmm_nesterov_2(&model->arrays[H1_WEIGHT], arena + 458752, arena + 0, 3072, run->lr, run->step);  /* h1.weight */
+    sddmm_nesterov(&model->arrays[H2_WEIGHT], arena + 385024, arena + 0, 1024, run->lr, run->step);  /* h2.weight */
+    featurewise_nesterov(1024, run->lr, run->step, arena + 114688, &model->arrays[H1_BIAS], count);  /* h1.bias */
+    sddmm_bytes_nesterov(&model->arrays[H1_WEIGHT], arena + 114688, (uint8_t *)(arena + 229376), 3072, run->lr, run->step);  /* h1.weight */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -2082,9 +2032,9 @@ static int32_t find_layer(const real *arena)
         int32_t layer;
         int64_t offset, size;
     } watch[] = {
-        { 0, 344064, 114688 },
-        { 1, 573440, 57344 },
-        { 2, 458752, 1120 },
+        { 0, 0, 114688 },
+        { 1, 327680, 57344 },
+        { 2, 114688, 1120 },
         { -1, 0, 0 }
     };
     for (int i = 0; watch[i].size > 0; i++)
@@ -2106,7 +2056,7 @@ static unsigned long enter(Run *run)
  * an error, and then nothing is updated. */
 static void judge(const nerva_model *model, Run *run, nerva_report *report, int count)
 {
-    const double sums[] = { total(model->arena + 689248, count), total(model->arena + 689360, count) };
+    const double sums[] = { total(model->arena + 443488, count), total(model->arena + 443600, count) };
     if (!run->error && !isfinite(sums[0])) {
         run->error = LOSS_NOT_FINITE;
         run->layer = find_layer(model->arena);
@@ -2159,8 +2109,8 @@ int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *repor
             const int count = batch_size(job, first);
             evaluate(model, job, first, count, &run);
             if (omp_get_thread_num() == 0) {
-                report->totals[0] += total(model->arena + 0, count);
-                report->totals[1] += total(model->arena + 112, count);
+                report->totals[0] += total(model->arena + 1120, count);
+                report->totals[1] += total(model->arena + 1232, count);
                 advance(&run, report, first + count);
             }
             meet(&run);
@@ -2176,7 +2126,7 @@ enum { OUTPUTS = 10 };
 
 int nerva_few(void)
 {
-    return 5;
+    return 2;
 }
 
 int nerva_predict_few(nerva_model *model, const void *x, int64_t samples, nerva_report *report,
@@ -2212,7 +2162,7 @@ int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report
         for (int64_t first = job->first; first < job->samples; first += BATCH) {
             const int count = batch_size(job, first);
             predict(model, job, first, count, &run);
-            store_output(model->arena + 57344, first, count, output);
+            store_output(model->arena + 0, first, count, output);
             if (omp_get_thread_num() == 0)
                 advance(&run, report, first + count);
             meet(&run);

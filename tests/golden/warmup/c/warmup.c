@@ -874,14 +874,14 @@ static inline real sum_lanes(vector lanes)
 static inline real dot(const real *a, const real *b)
 {
     vector even = {0}, odd = {0};
-    const vector *const left = (const vector *)a, *const right = (const vector *)b;
+    const vector *const left = (const vector *)a;
     int k = 0;
     for (; k + 2 * LANES <= WIDTH; k += 2 * LANES) {
-        even += left[k / LANES] * right[k / LANES];
-        odd += left[k / LANES + 1] * right[k / LANES + 1];
+        even += left[k / LANES] * *(const vector *)(b + k);
+        odd += left[k / LANES + 1] * *(const vector *)(b + k + LANES);
     }
     if (k < WIDTH)
-        even += left[k / LANES] * right[k / LANES];
+        even += left[k / LANES] * *(const vector *)(b + k);
     return sum_lanes(even + odd);
 }
 
