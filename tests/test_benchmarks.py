@@ -63,6 +63,7 @@ SMALL = {
     "autoencoder": (12, 20, 12),
     "odd": (12, 9, 7, 10),
     "double": (12, 9, 7, 10),
+    "bytes": (12, 9, 7, 10),
 }
 
 
@@ -271,6 +272,7 @@ def test_a_workload_is_what_its_file_says(load):
     assert tuple(layer.outputs for layer in model.layers) == load.sizes[1:]
     assert model.batch == load.batch
     assert model.precision == load.precision
+    assert (model.input.element == "uint8") == load.bytes_
     text = load.model_file.read_text()
     assert f"constant({load.learning_rate:g})" in text
     assert f"loss   = {load.loss}(" in text
@@ -386,6 +388,7 @@ def results():
         "weights": 367514,
         "contenders": {name: summary(0.002) for name in names},
         "ratios": ratios,
+        "roofs": {"nervac native": 0.0005, "nervac auto": 0.0005},
         "kernels": {"nervac native": ["spmm"], "nervac auto": ["spmm", "sddmm"]},
         "others": 0.0,
     }
@@ -438,8 +441,8 @@ def test_the_tables_say_what_was_measured(results):
     assert "A trial of the harness" in text
     assert "> **Warning:** The machine was not idle." in text
     assert "`OMP_NUM_THREADS`" in text
-    assert "| 0.1 | 367,514 | 2 (1.8–2.2) | 2 (1.8–2.2) | 2 (1.8–2.2) | 2 (1.8–2.2) |" in text
-    assert "| 1 | 367,514 | 20 (18–22) | 20 (18–22) | 20 (18–22) |  |" in text
+    assert "| 0.1 | 367,514 | 2 (1.8–2.2) | 2 (1.8–2.2) | 2 (1.8–2.2) | 2 (1.8–2.2) | 25% |" in text
+    assert "| 1 | 367,514 | 20 (18–22) | 20 (18–22) | 20 (18–22) |  | 2% |" in text
     assert "| 0.1 | 7.25× | 7.25× (4×) |" in text
     assert "Not measured: nervac mkl: MKL is not installed" in text
     assert "| PyTorch dense | 1 | **fused** | 1.5 |" in text

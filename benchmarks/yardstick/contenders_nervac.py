@@ -15,6 +15,7 @@ import nerva_dsl
 from benchmarks.yardstick.measure import Task
 from benchmarks.yardstick.workload import Data, FloatArray, IntArray, Network, SparseWeight
 from benchmarks.yardstick.workloads import SEED, Workload
+from nerva_dsl.driver import explain
 from nerva_dsl.faults import NervaError
 
 BACKENDS = ("native", "mkl", "auto")
@@ -99,23 +100,33 @@ def parameters_of(network: Network) -> dict[str, Any]:
     return result
 
 
+def roof(workload: Workload, density: float, backend: str, threads: int) -> float:
+    """Seconds of a step whose kernels each do without a pause what takes them longest.
+
+    That is multiplying, or reading from one level of memory, by the cost model, shared by threads.
+    """
+    params: dict[str, Any] = {**workload.params, "density": density}
+    explained = explain(workload.model_file, params, backend=backend)
+    return sum(operation.bound for operation in explained.operations) / 1e6 / threads
+
+
 def losses(workload: Workload, model: Any, data: Data, batches: Sequence[IntArray]) -> list[float]:
     """Train on some batches; the loss before each update."""
     rate = workload.learning_rate
-    return [model.train_step(data.X[batch], data.t[batch], lr=rate) for batch in batches]
+    return [model.train_step(data.raw[batch], data.t[batch], lr=rate) for batch in batches]
 
 
 def training_task(name: str, workload: Workload, model: Any, data: Data, order: IntArray) -> Task:
     """An epoch, in one call."""
     rate = workload.learning_rate
     few = min(_WARM_STEPS * workload.batch, len(data))
-    first = Data(data.X[:few], data.t[:few])
+    first = data.raw[:few], data.t[:few]
     own = np.ascontiguousarray(order)
     return Task(
         name,
-        lambda: model.train_epoch(data.X, data.t, lr=rate, order=own),
+        lambda: model.train_epoch(data.raw, data.t, lr=rate, order=own),
         len(data) // workload.batch,
-        lambda: model.train_epoch(first.X, first.t, lr=rate),
+        lambda: model.train_epoch(*first, lr=rate),
     )
 
 

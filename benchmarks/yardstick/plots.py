@@ -59,6 +59,14 @@ def write_plots(results: Mapping[str, Any], directory: Path) -> dict[str, Path]:
 def _step(rows: Sequence[Mapping[str, Any]], workload: Workload) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     _lines(axes, rows, 1e3)
+    reference = headline(rows)
+    axes.plot(
+        [row["density"] for row in rows],
+        [row["roofs"][reference] * 1e3 for row in rows],
+        color=_LOOKS.get(reference, _OTHER)[0],
+        linestyle="--",
+        label=f"roof of {reference}",
+    )
     axes.set(
         xlabel="density",
         ylabel="milliseconds a step",

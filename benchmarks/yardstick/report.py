@@ -154,10 +154,12 @@ def _step(step: Results, figures: Mapping[str, str], workload: Workload) -> str:
     parts = [
         "## Training step",
         f"Milliseconds for a step on a batch of {workload.batch} of {step['samples']:,} "
-        f"{workload.precision} samples: "
-        "gathering it through a shuffled index, forward, backward and update.",
+        f"{'uint8' if workload.bytes_ else workload.precision} samples: "
+        "gathering it through a shuffled index, forward, backward and update. The last column is "
+        f"how much of the time of {reference} its kernels would take if each did nothing but what "
+        "takes it longest, multiplying or reading from one level of memory, by the cost model.",
         table(
-            ["density", "weights", *contenders],
+            ["density", "weights", *contenders, "of its roof"],
             (
                 [
                     f"{row['density']:g}",
@@ -166,6 +168,7 @@ def _step(step: Results, figures: Mapping[str, str], workload: Workload) -> str:
                         span(row["contenders"][name], 1e3) if name in row["contenders"] else ""
                         for name in contenders
                     ),
+                    f"{row['roofs'][reference] / row['contenders'][reference]['median']:.0%}",
                 ]
                 for row in rows
             ),

@@ -100,6 +100,12 @@ class _Training:
                 }
                 for theirs in trainers
             },
+            "roofs": {
+                each.name: contenders_nervac.roof(
+                    self._workload, density, each.backend, self._settings.threads
+                )
+                for each in compiled
+            },
             "kernels": {each.name: each.kernels for each in compiled},
             "losses": reference,
             "others": others,

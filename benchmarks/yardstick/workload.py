@@ -18,6 +18,7 @@ from benchmarks.yardstick.workloads import REFERENCE, SEED, Workload
 FloatArray = NDArray[np.float32] | NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+_SPREAD = 40  # bytes in one of a sample's numbers
 _CLOUDS = 10  # where the target does not say how many
 
 
@@ -161,12 +162,14 @@ class Data:
     """Samples and their targets.
 
     Attributes:
-        X: `[n, features]`.
+        X: `[n, features]`; normalised, if the samples are bytes.
         t: classes, `[n]`, or numbers, `[n, outputs]`.
+        raw: what the compiled model is given: `X`, or the bytes.
     """
 
     X: FloatArray
     t: IntArray | FloatArray
+    raw: FloatArray | NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.t)
@@ -186,7 +189,11 @@ def make_data(workload: Workload, samples: int, seed: int = SEED) -> Data:
     cloud = rng.integers(0, clouds, samples)
     X = rng.standard_normal((samples, workload.features), dtype=precision)
     X += centres[cloud]
-    return Data(X, centres[cloud] if numbers else cloud)
+    t = centres[cloud] if numbers else cloud
+    if not workload.bytes_:
+        return Data(X, t, X)
+    raw = np.clip(128 + _SPREAD * X, 0, 255).astype(np.uint8)
+    return Data((raw / precision.type(255) - precision.type(0.5)) / precision.type(0.25), t, raw)
 
 
 def orders(samples: int, seed: int = SEED) -> list[IntArray]:

@@ -32,6 +32,8 @@ class Workload:
         loss: as the file names it; of it follows what a target is.
         batch: samples in a step.
         precision: of samples and weights, and of all that is computed.
+        bytes_: whether the samples are bytes, which the file normalises; PyTorch is given the
+            normalised numbers.
         learning_rate: as in the file.
         params: of the file, but for `density`.
         parts: of `PARTS`, those that can be measured.
@@ -46,6 +48,7 @@ class Workload:
     loss: Loss = "softmax_cross_entropy"
     batch: int = 100
     precision: Precision = "float32"
+    bytes_: bool = False
     learning_rate: float = 0.01
     params: Mapping[str, int] = field(default_factory=dict)
     parts: tuple[str, ...] = ("step",)
@@ -76,6 +79,7 @@ class Workload:
             f"{'-'.join(map(str, self.sizes))}, {', '.join(dict.fromkeys(self.activations))}, "
             f"{self.loss.replace('_', ' ')}, Nesterov's momentum {MOMENTUM:g}, "
             f"batches of {self.batch}, {self.precision}"
+            + (", samples of bytes" if self.bytes_ else "")
         )
 
 
@@ -90,6 +94,15 @@ REFERENCE = Workload(
 )
 
 _OTHERS = (
+    Workload(
+        name="bytes",
+        file="bytes.nerva",
+        sizes=REFERENCE.sizes,
+        layers=REFERENCE.layers,
+        activations=REFERENCE.activations,
+        bytes_=True,
+        share=1,
+    ),
     Workload(
         name="wide",
         file="wide.nerva",
