@@ -375,6 +375,7 @@ class Plan:
     Attributes:
         name: the model's.
         real, precision: the type of all numbers, in C and in the language.
+        index: C type of a row or column of a sparse weight.
         batch: most samples in a step.
         tiling: how a row of an activation is cut.
         shuffles: of the target's vectors.
@@ -412,6 +413,7 @@ class Plan:
     name: str
     real: str
     precision: str
+    index: str
     batch: int
     tiling: Tiling
     shuffles: Shuffles

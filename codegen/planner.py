@@ -36,7 +36,7 @@ from nerva_dsl.codegen.tiles import (
 )
 from nerva_dsl.codegen.updates import update_function
 from nerva_dsl.codegen.vector_math import functions
-from nerva_dsl.costs import Costs
+from nerva_dsl.costs import costs_of
 from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct, each_operation
 from nerva_dsl.ir.patterns import patterns
 from nerva_dsl.ir.program import Graph, Program
@@ -46,7 +46,7 @@ from nerva_dsl.kernel_costs import works
 from nerva_dsl.machine import Machine
 from nerva_dsl.passes.one_sample import GRAPH as ONE_SAMPLE
 from nerva_dsl.scalar import Expr, variables
-from nerva_dsl.tiling import DEPTH, GRADIENT_VECTORS, JAM, SUM_REGISTERS, number_bytes, tiling
+from nerva_dsl.tiling import DEPTH, GRADIENT_VECTORS, JAM, SUM_REGISTERS, tiling
 
 
 def make_plan(
@@ -75,7 +75,7 @@ def make_plan(
         c.value.name: (columns[c.value.name], c.value.type.rows // len(c.numbers))
         for c in program.constants
     }
-    cutter = Cutter(Costs(cut, machine, number_bytes(program.precision)))
+    cutter = Cutter(costs_of(program, machine))
     library = _Library(source_lines, names)
     growing_weights = program.regrow.weights if program.regrow is not None else ()
     entries = []
@@ -118,6 +118,7 @@ def make_plan(
         name=program.name,
         real="double" if program.precision == "float64" else "float",
         precision=program.precision,
+        index="uint16_t" if program.index_bytes == 2 else "int32_t",
         batch=program.batch,
         tiling=cut,
         shuffles=shuffles(cut.lanes),

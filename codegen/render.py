@@ -119,6 +119,7 @@ def _render_c(plan: Plan) -> str:
 def _declarations(plan: Plan) -> str:
     return _render(
         "declarations.h.j2",
+        index=plan.index,
         regrow=plan.regrow is not None,
         measured=plan.measured,
         pruners=PRUNERS,

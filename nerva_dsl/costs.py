@@ -100,7 +100,7 @@ UNITS = CONSTANTS
 def costs_of(program: Program, machine: Machine) -> Costs:
     """The cost model of a program's batch and precision."""
     cut = tiling(program.batch, program.precision, machine.vector_bytes)
-    return Costs(cut, machine, number_bytes(program.precision))
+    return Costs(cut, machine, number_bytes(program.precision), program.index_bytes)
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,13 @@ class Costs:
         tiling: of the batch's rows.
         machine: that computes.
         number_bytes: size of a number.
+        index_bytes: size of the number of a row or column of a sparse weight.
     """
 
     tiling: Tiling
     machine: Machine
     number_bytes: int
+    index_bytes: int
 
     @property
     def room(self) -> int:
@@ -165,7 +167,7 @@ class Costs:
         tiles, lines = self.sparse_tiles, self.tile_lines
         panel = self.panel(rows, nnz, operands, lines)
         read = self._lines_read(tiles * nnz * lines, lines * panel * LINE_BYTES)
-        weights = self.stream(nnz * (self.number_bytes + 4), tiles)
+        weights = self.stream(nnz * (self.number_bytes + self.index_bytes), tiles)
         ends = tiles * rows * -(-operands // panel)
         return read + weights + Work(non_zero=tiles * nnz, row=ends)
 
@@ -174,7 +176,7 @@ class Costs:
         tiles = self.sparse_tiles
         lines = -(-self._tile_vectors * self.tiling.lanes // LINE_BYTES)
         read = self._lines_read(tiles * nnz * lines, lines * operands * LINE_BYTES)
-        weights = self.stream(nnz * (self.number_bytes + 4), tiles)
+        weights = self.stream(nnz * (self.number_bytes + self.index_bytes), tiles)
         converted = Work(multiply=nnz * self.tiling.vectors)
         return read + weights + converted + Work(non_zero=tiles * nnz, row=tiles * rows)
 
@@ -190,7 +192,7 @@ class Costs:
 
     def spmm_blocked(self, rows: int, nnz: int, depth: int) -> Work:
         """A product with a sparse weight whose blocks are laid out with their zeros."""
-        weights = self.stream(nnz * (self.number_bytes + 4))
+        weights = self.stream(nnz * (self.number_bytes + self.index_bytes))
         return weights + self._by_blocks(rows, depth) + Work(pick=nnz)
 
     def gemm(self, rows: int, depth: int) -> Work:
@@ -207,7 +209,9 @@ class Costs:
 
     def spmv(self, rows: int, nnz: int) -> Work:
         """A product of a sparse weight with one sample."""
-        return self.stream(nnz * (self.number_bytes + 4)) + Work(non_zero=nnz, row=rows)
+        return self.stream(nnz * (self.number_bytes + self.index_bytes)) + Work(
+            non_zero=nnz, row=rows
+        )
 
     def gemv(self, rows: int, depth: int) -> Work:
         """A product of a dense weight with one sample."""
@@ -222,19 +226,19 @@ class Costs:
             arrays: of numbers beside the pattern that are read and written.
         """
         near = nnz * self.lines(self.tiling.vectors)
-        weights = self.stream(nnz * (self.number_bytes * arrays + 4))
+        weights = self.stream(nnz * (self.number_bytes * arrays + self.index_bytes))
         return weights + Work(near=near, non_zero=nnz, pick=_SUM_LANES * nnz)
 
     def sddmm_bytes(self, nnz: int, arrays: int = 1) -> Work:
         """The same of bytes, which are converted."""
         near = nnz * self.byte_lines
-        weights = self.stream(nnz * (self.number_bytes * arrays + 4))
+        weights = self.stream(nnz * (self.number_bytes * arrays + self.index_bytes))
         converted = Work(multiply=nnz * self.tiling.vectors)
         return weights + converted + Work(near=near, non_zero=nnz, pick=_SUM_LANES * nnz)
 
     def sddmm_blocked(self, rows: int, nnz: int, columns: int, arrays: int = 1) -> Work:
         """The same by blocks of the dense gradient, from which the non-zeros' are taken."""
-        weights = self.stream(nnz * (self.number_bytes * arrays + 4))
+        weights = self.stream(nnz * (self.number_bytes * arrays + self.index_bytes))
         return weights + self._by_stripes(rows, columns) + Work(pick=2 * nnz)
 
     def gemm_gradient(self, rows: int, columns: int, arrays: int = 1) -> Work:

@@ -94,9 +94,10 @@ def explain_program(model: CheckedModel, program: Program, machine: Machine) -> 
         arrays = 1 + states[parameter.rule]
         bytes_ = parameter.nnz * number * arrays
         if parameter.value.type.format == "csr":
-            bytes_ += 4 * parameter.nnz + 8 * (parameter.value.type.rows + 1)
+            bytes_ += program.index_bytes * parameter.nnz + 8 * (parameter.value.type.rows + 1)
             if parameter.value.name in transposed:
-                bytes_ += (8 + number) * parameter.nnz + 8 * (parameter.value.type.columns + 1)
+                by_columns = program.index_bytes + 4 + number  # row, position, number
+                bytes_ += by_columns * parameter.nnz + 8 * (parameter.value.type.columns + 1)
         sizes[parameter.value.name] = bytes_
     layers = tuple(
         LayerRow(

@@ -279,11 +279,11 @@ class Engine:
         return int(row_start[parameter.shape[0]])
 
     def pattern(self, parameter: ParameterSpec) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Row starts and columns of a sparse parameter, as they lie in the model now."""
+        """Row starts and columns of a sparse parameter, as they are now."""
         _, _, row_start, column = self._views(parameter)
         if row_start is None or column is None:
             raise TypeError(f"{parameter.name} is not sparse")
-        return row_start, column[: self.nnz(parameter)]
+        return row_start, column[: self.nnz(parameter)].astype(np.int32)
 
     def contents(self, parameter: ParameterSpec) -> Contents:
         """A copy of everything stored of a parameter."""
@@ -293,7 +293,7 @@ class Engine:
             value[:count].copy(),
             tuple(state[:count].copy() for state in states),
             None if row_start is None else row_start.copy(),
-            None if column is None else column[:count].copy(),
+            None if column is None else column[:count].astype(np.int32),
         )
 
     def install(self, parameter: ParameterSpec, contents: Contents) -> None:
@@ -335,7 +335,8 @@ class Engine:
             return value, states, None, None
         rows = parameter.shape[0]
         row_start = self._view(lib.nerva_row_start(model, index), rows + 1, np.dtype(np.int64))
-        column = self._view(lib.nerva_column(model, index), count, np.dtype(np.int32))
+        kind = np.dtype(np.uint16 if self._ffi.sizeof("Index") == 2 else np.int32)
+        column = self._view(lib.nerva_column(model, index), count, kind)
         return value, states, row_start, column
 
     def _view(self, pointer: Any, count: int, dtype: np.dtype[Any]) -> Array:

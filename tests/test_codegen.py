@@ -81,9 +81,11 @@ def test_no_warning_at_any_width_and_batch(name, precision, tmp_path):
     fused = next(program for stage, program in stages if stage == "one-sample")  # for every width
     sources = []
     for width in WIDTHS:
-        *_, layout, kernels, schedule, buffers = pipeline(backend="native", machine=Machine(width))
+        *_, layout, kernels, kept, schedule, buffers = pipeline(
+            backend="native", machine=Machine(width)
+        )
         for batch in BATCHES:
-            program = buffers(schedule(kernels(layout(replace(fused, batch=batch)))))
+            program = buffers(schedule(kept(kernels(layout(replace(fused, batch=batch))))))
             sources.append(_generate_from(model, program, width).c_source)
     _assert_strict(tmp_path, *sources)
 
@@ -376,7 +378,7 @@ int main(void)
                 if (p % columns == 0)
                     nerva_row_start(model, i)[p / columns] = q;
                 if ((p + 1) * numbers / all > p * numbers / all)
-                    nerva_column(model, i)[q++] = (int32_t)(p % columns);
+                    nerva_column(model, i)[q++] = (Index)(p % columns);
             }
             nerva_row_start(model, i)[rows] = q;
         }

@@ -23,7 +23,7 @@ from nerva_dsl.tiling import LINE_BYTES, tiling
 def costs(batch=32, precision="float32", machine=None):
     machine = machine or Machine()
     size = {"float32": 4, "float64": 8}[precision]
-    return Costs(tiling(batch, precision, machine.vector_bytes), machine, size)
+    return Costs(tiling(batch, precision, machine.vector_bytes), machine, size, 4)
 
 
 # Counts

@@ -5,10 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Literal
 
-from nerva_dsl.ir.operations import Operation, Product, each_operation
+from nerva_dsl.ir.operations import Group, Operation, Product, each_operation
 from nerva_dsl.ir.types import Value
 from nerva_dsl.record import Record
 from nerva_dsl.scalar import Expr
+
+# Rows or columns whose numbers fit two bytes.
+_MOST_SHORT = 1 << 16
 
 
 class Parameter(Record):
@@ -155,6 +158,21 @@ class Program(Record, dict=True):
         }
         names = (parameter.value.name for parameter in self.parameters)
         return tuple(name for name in names if name in multiplied)
+
+    @cached_property
+    def index_bytes(self) -> int:
+        """Size of the number of a row or column: MKL's take four bytes, else two may be enough."""
+        kernels = {
+            op.kernel for graph in self.graphs for op in graph.operations if isinstance(op, Group)
+        }
+        sides = [
+            side
+            for parameter in self.parameters
+            if parameter.value.type.format == "csr"
+            for side in (parameter.value.type.rows, parameter.value.type.columns)
+        ]
+        small = max(sides, default=0) <= _MOST_SHORT
+        return 2 if small and not any(name.startswith("mkl_spmm") for name in kernels) else 4
 
     def is_vector(self, parameter: Parameter) -> bool:
         """Whether users see `[n]`: a bias, but not the weight of a layer with one input."""

@@ -20,7 +20,7 @@ struct nerva_model {
     real *velocity[PARAMETERS];
     real *gradient[PARAMETERS];
     int64_t row_start[HIDDEN + 1];
-    int32_t column[NNZ];
+    Index column[NNZ];
     int64_t nnz;                           /* derived by nerva_index */
     real hidden[BATCH][HIDDEN];
     real output[BATCH][OUTPUTS];
@@ -72,7 +72,7 @@ int64_t *nerva_row_start(nerva_model *model, int parameter)
     return parameter == HIDDEN_PARAMETER ? model->row_start : NULL;
 }
 
-int32_t *nerva_column(nerva_model *model, int parameter)
+Index *nerva_column(nerva_model *model, int parameter)
 {
     return parameter == HIDDEN_PARAMETER ? model->column : NULL;
 }

@@ -9,6 +9,7 @@ from nerva_dsl.codegen.generated import Generated
 
 DECLARATIONS = """\
 typedef {real} real;
+typedef int32_t Index;
 typedef struct nerva_model nerva_model;
 typedef struct {{
     const void *x;
@@ -36,7 +37,7 @@ void nerva_destroy(nerva_model *model);
 real *nerva_value(nerva_model *model, int parameter);
 real *nerva_state(nerva_model *model, int parameter, int state);
 int64_t *nerva_row_start(nerva_model *model, int parameter);
-int32_t *nerva_column(nerva_model *model, int parameter);
+Index *nerva_column(nerva_model *model, int parameter);
 int nerva_index(nerva_model *model, int parameter);
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
 int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,

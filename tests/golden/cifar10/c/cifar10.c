@@ -24,6 +24,9 @@ typedef float real;
 
 typedef struct nerva_model nerva_model;
 
+/* Of a row or column of a sparse weight. */
+typedef uint16_t Index;
+
 /* What a call works on. */
 typedef struct {
     const void *x;            /* [samples, features], row-major */
@@ -55,7 +58,7 @@ void nerva_destroy(nerva_model *model);
 real *nerva_value(nerva_model *model, int parameter);
 real *nerva_state(nerva_model *model, int parameter, int state);
 int64_t *nerva_row_start(nerva_model *model, int parameter);
-int32_t *nerva_column(nerva_model *model, int parameter);
+Index *nerva_column(nerva_model *model, int parameter);
 int nerva_index(nerva_model *model, int parameter);
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
 int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
@@ -107,9 +110,9 @@ typedef struct {
     real *value;
     real *state[1];
     int64_t *row_start;       /* [rows + 1] */
-    int32_t *column;          /* [numbers + AHEAD], ascending within a row */
+    Index *column;            /* [numbers + AHEAD], ascending within a row */
     int64_t *column_start;    /* [columns + 1] */
-    int32_t *row;             /* [numbers + AHEAD], ascending within a column */
+    Index *row;               /* [numbers + AHEAD], ascending within a column */
     int32_t *position;        /* where a number of the CSR order lies by columns */
     real *transposed;         /* the values by columns */
 } Array;
@@ -166,12 +169,12 @@ static size_t lay_out(nerva_model *model, char *memory)
             array->state[state] = take(memory, &used, sizeof(real) * numbers);
         if (SHAPE[i].sparse) {
             array->row_start = take(memory, &used, sizeof(int64_t) * (size_t)(array->rows + 1));
-            array->column = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
+            array->column = take(memory, &used, sizeof(Index) * (numbers + AHEAD));
         }
         if (SHAPE[i].mirrored) {
             array->column_start =
                 take(memory, &used, sizeof(int64_t) * (size_t)(array->columns + 1));
-            array->row = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
+            array->row = take(memory, &used, sizeof(Index) * (numbers + AHEAD));
             array->position = take(memory, &used, sizeof(int32_t) * numbers);
             array->transposed = take(memory, &used, sizeof(real) * numbers);
         }
@@ -233,7 +236,7 @@ int64_t *nerva_row_start(nerva_model *model, int parameter)
     return model->arrays[parameter].row_start;
 }
 
-int32_t *nerva_column(nerva_model *model, int parameter)
+Index *nerva_column(nerva_model *model, int parameter)
 {
     return model->arrays[parameter].column;
 }
@@ -300,7 +303,7 @@ int nerva_index(nerva_model *model, int parameter)
     for (int64_t i = array->rows - 1; i >= 0; i--)
         for (int64_t q = array->row_start[i + 1] - 1; q >= array->row_start[i]; q--) {
             const int64_t place = --start[array->column[q]];
-            array->row[place] = (int32_t)i;
+            array->row[place] = (Index)i;
             array->position[q] = (int32_t)place;
             array->transposed[place] = array->value[q];
         }
@@ -476,7 +479,7 @@ static const real scaled_offset[] = { -1.9894737f, -1.9802874f, -1.7068043f };
 
 /* sum = Σ value[q] · x[index[q], :] over the non-zeros of a row, for 7 vectors of samples. The
  * sums stay in registers; they are added up in the order of the non-zeros. */
-static inline void sparse_tile_7(const real *value, const int32_t *index, int64_t begin,
+static inline void sparse_tile_7(const real *value, const Index *index, int64_t begin,
                                  int64_t end, const real *x, real *sum)
 {
     vector s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0}, s6 = {0};
@@ -531,7 +534,7 @@ static inline real dot(const real *a, const real *b)
 
 /* result[i] = Σ_c dz[c] · x[column[i], c] for a block of non-zeros of one row: 8 sums at a time stay
  * in registers, and the lanes of as many vectors as one has lanes are added up together. */
-static inline void dots(const real *dz, const real *x, const int32_t *column, real *result)
+static inline void dots(const real *dz, const real *x, const Index *column, real *result)
 {
     vector s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0}, s6 = {0}, s7 = {0};
     {
@@ -613,22 +616,17 @@ static inline void dots(const real *dz, const real *x, const int32_t *column, re
 /* A batch of bytes: rows of whole cache lines. */
 enum { BYTE_STRIDE = 128 };
 
-typedef uint8_t byte_vector __attribute__((vector_size(LANES)));
+typedef uint8_t byte_vector __attribute__((vector_size(LANES), may_alias));
 typedef int32_t whole_vector __attribute__((vector_size(LANES * sizeof(int32_t))));
 
-/* As many bytes as a vector has lanes, as numbers. Compilers that convert the bytes one by one are
- * told the instruction. */
-static inline vector from_bytes(const uint8_t *bytes)
-{
+/* As many bytes as a vector has lanes, as numbers. Some compilers convert them one by one unless told how. */
 #if defined(__AVX512F__)
-    const whole_vector whole = (whole_vector)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)bytes));
+#define FROM_BYTES(bytes) \
+    __builtin_convertvector((whole_vector)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(bytes))), vector)
 #else
-    byte_vector here;
-    memcpy(&here, bytes, sizeof here);
-    const whole_vector whole = __builtin_convertvector(here, whole_vector);
+#define FROM_BYTES(bytes) \
+    __builtin_convertvector(__builtin_convertvector(*(const byte_vector *)(bytes), whole_vector), vector)
 #endif
-    return __builtin_convertvector(whole, vector);
-}
 
 typedef uint8_t square_row __attribute__((vector_size(16)));
 
@@ -685,17 +683,17 @@ static inline real byte_dot(const real *a, const uint8_t *b)
     const vector *const left = (const vector *)a;
     int k = 0;
     for (; k + 2 * LANES <= WIDTH; k += 2 * LANES) {
-        even += left[k / LANES] * from_bytes(b + k);
-        odd += left[k / LANES + 1] * from_bytes(b + k + LANES);
+        even += left[k / LANES] * FROM_BYTES(b + k);
+        odd += left[k / LANES + 1] * FROM_BYTES(b + k + LANES);
     }
     if (k < WIDTH)
-        even += left[k / LANES] * from_bytes(b + k);
+        even += left[k / LANES] * FROM_BYTES(b + k);
     return sum_lanes(even + odd);
 }
 
 /* result[i] = Σ_c dz[c] · x[column[i], c] for a block of non-zeros of one row: 8 sums at a time stay
  * in registers, and the lanes of as many vectors as one has lanes are added up together. */
-static inline void byte_dots(const real *dz, const uint8_t *x, const int32_t *column, real *result)
+static inline void byte_dots(const real *dz, const uint8_t *x, const Index *column, real *result)
 {
     vector s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0}, s6 = {0}, s7 = {0};
     {
@@ -709,14 +707,14 @@ static inline void byte_dots(const real *dz, const uint8_t *x, const int32_t *co
         const uint8_t *const x7 = x + (int64_t)column[7] * BYTE_STRIDE;
         for (int start = 0; start < WIDTH; start += LANES) {
             const vector d = *(const vector *)(dz + start);
-            s0 += d * from_bytes(x0 + start);
-            s1 += d * from_bytes(x1 + start);
-            s2 += d * from_bytes(x2 + start);
-            s3 += d * from_bytes(x3 + start);
-            s4 += d * from_bytes(x4 + start);
-            s5 += d * from_bytes(x5 + start);
-            s6 += d * from_bytes(x6 + start);
-            s7 += d * from_bytes(x7 + start);
+            s0 += d * FROM_BYTES(x0 + start);
+            s1 += d * FROM_BYTES(x1 + start);
+            s2 += d * FROM_BYTES(x2 + start);
+            s3 += d * FROM_BYTES(x3 + start);
+            s4 += d * FROM_BYTES(x4 + start);
+            s5 += d * FROM_BYTES(x5 + start);
+            s6 += d * FROM_BYTES(x6 + start);
+            s7 += d * FROM_BYTES(x7 + start);
         }
     }
     vector s8 = {0}, s9 = {0}, s10 = {0}, s11 = {0}, s12 = {0}, s13 = {0}, s14 = {0}, s15 = {0};
@@ -731,14 +729,14 @@ static inline void byte_dots(const real *dz, const uint8_t *x, const int32_t *co
         const uint8_t *const x15 = x + (int64_t)column[15] * BYTE_STRIDE;
         for (int start = 0; start < WIDTH; start += LANES) {
             const vector d = *(const vector *)(dz + start);
-            s8 += d * from_bytes(x8 + start);
-            s9 += d * from_bytes(x9 + start);
-            s10 += d * from_bytes(x10 + start);
-            s11 += d * from_bytes(x11 + start);
-            s12 += d * from_bytes(x12 + start);
-            s13 += d * from_bytes(x13 + start);
-            s14 += d * from_bytes(x14 + start);
-            s15 += d * from_bytes(x15 + start);
+            s8 += d * FROM_BYTES(x8 + start);
+            s9 += d * FROM_BYTES(x9 + start);
+            s10 += d * FROM_BYTES(x10 + start);
+            s11 += d * FROM_BYTES(x11 + start);
+            s12 += d * FROM_BYTES(x12 + start);
+            s13 += d * FROM_BYTES(x13 + start);
+            s14 += d * FROM_BYTES(x14 + start);
+            s15 += d * FROM_BYTES(x15 + start);
         }
     }
     s0 = SHUFFLE(s0, s1, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
@@ -777,32 +775,15 @@ static inline void byte_dots(const real *dz, const uint8_t *x, const int32_t *co
 /* Four numbers, of which nothing is known to be aligned. */
 typedef real quad __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
 
-/* Two indices in one load: loads are what the product with a sample waits for. */
-typedef struct {
-    uint32_t first, second;
-} Pair;
-
-static inline Pair pair_at(const int32_t *index)
-{
-    uint64_t both;
-    memcpy(&both, index, sizeof both);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    return (Pair){ (uint32_t)(both >> 32), (uint32_t)both };
-#else
-    return (Pair){ (uint32_t)both, (uint32_t)(both >> 32) };
-#endif
-}
-
 /* Σ value[q] · x[index[q]] over the non-zeros of a row, in four sums. */
-static inline real sparse_dot(const real *value, const int32_t *index, int64_t begin, int64_t end,
+static inline real sparse_dot(const real *value, const Index *index, int64_t begin, int64_t end,
                               const real *x)
 {
     quad sums = {0};
     int64_t q = begin;
     for (; q + 4 <= end; q += 4) {
-        const Pair a = pair_at(index + q), b = pair_at(index + q + 2);
-        sums += *(const quad *)(value + q)
-            * (quad){ x[a.first], x[a.second], x[b.first], x[b.second] };
+        const quad from = { x[index[q]], x[index[q + 1]], x[index[q + 2]], x[index[q + 3]] };
+        sums += *(const quad *)(value + q) * from;
     }
     real rest = 0;
     for (; q < end; q++)
@@ -845,7 +826,7 @@ static inline void pack(const real *w, int64_t row_step, int64_t depth_step, int
 
 /* The same of a sparse matrix: zeros, and the non-zeros of columns `left` to `right`; `next` goes on in
  * each row. */
-static inline void pack_sparse(const real *value, const int32_t *index, const int64_t *end,
+static inline void pack_sparse(const real *value, const Index *index, const int64_t *end,
                                int64_t rows, int64_t left, int64_t right, int64_t *next,
                                real *restrict packed)
 {
@@ -1028,13 +1009,13 @@ KERNEL spmm_bytes_relu(const Array *weight, const real *restrict value, const ui
                 const uint8_t *const from = x + (int64_t)feature * BYTE_STRIDE + start;
                 const real w = value[q] * scaled_scale[feature / 1024];
                 shift += value[q] * scaled_offset[feature / 1024];
-                s0 += w * from_bytes(from + 0 * LANES);
-                s1 += w * from_bytes(from + 1 * LANES);
-                s2 += w * from_bytes(from + 2 * LANES);
-                s3 += w * from_bytes(from + 3 * LANES);
-                s4 += w * from_bytes(from + 4 * LANES);
-                s5 += w * from_bytes(from + 5 * LANES);
-                s6 += w * from_bytes(from + 6 * LANES);
+                s0 += w * FROM_BYTES(from + 0 * LANES);
+                s1 += w * FROM_BYTES(from + 1 * LANES);
+                s2 += w * FROM_BYTES(from + 2 * LANES);
+                s3 += w * FROM_BYTES(from + 3 * LANES);
+                s4 += w * FROM_BYTES(from + 4 * LANES);
+                s5 += w * FROM_BYTES(from + 5 * LANES);
+                s6 += w * FROM_BYTES(from + 6 * LANES);
             }
             _Alignas(VECTOR_BYTES) real sum[7 * LANES];
             *(vector *)(sum + 0 * LANES) = s0 + shift;
@@ -1385,7 +1366,7 @@ KERNEL spmm_transposed_blocked_relu_slope(const Array *weight, const real *restr
  */
 KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real *restrict to_gradient)
 {
-    const int32_t *const column = weight->column;
+    const Index *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
     const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
     /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
@@ -1422,7 +1403,7 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
                         for (int i = 0; i < rest; i++)
                             gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
                     else {
-                        int32_t padded[BLOCK];
+                        Index padded[BLOCK];
                         for (int i = 0; i < BLOCK; i++)
                             padded[i] = column[begin + (i < rest ? i : 0)];
                         dots(here, x, padded, gradient);
@@ -1472,7 +1453,7 @@ KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict valu
  */
 KERNEL sddmm_bytes_store(Array *weight, const real *restrict dz, const uint8_t *restrict x, int64_t panel, real *restrict to_gradient)
 {
-    const int32_t *const column = weight->column;
+    const Index *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
     const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
     /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
@@ -1511,7 +1492,7 @@ KERNEL sddmm_bytes_store(Array *weight, const real *restrict dz, const uint8_t *
                         for (int i = 0; i < rest; i++)
                             gradient[i] = byte_dot(here, x + (int64_t)column[begin + i] * BYTE_STRIDE);
                     else {
-                        int32_t padded[BLOCK];
+                        Index padded[BLOCK];
                         for (int i = 0; i < BLOCK; i++)
                             padded[i] = column[begin + (i < rest ? i : 0)];
                         byte_dots(here, x, padded, gradient);
@@ -1643,7 +1624,7 @@ KERNEL featurewise_nesterov(int64_t rows, real lr, real step, const real *restri
  */
 KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step)
 {
-    const int32_t *const column = weight->column;
+    const Index *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
     const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
     /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
@@ -1686,7 +1667,7 @@ KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restri
                         for (int i = 0; i < rest; i++)
                             gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
                     else {
-                        int32_t padded[BLOCK];
+                        Index padded[BLOCK];
                         for (int i = 0; i < BLOCK; i++)
                             padded[i] = column[begin + (i < rest ? i : 0)];
                         dots(here, x, padded, gradient);
@@ -1715,7 +1696,7 @@ KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restri
  */
 KERNEL sddmm_bytes_nesterov(Array *weight, const real *restrict dz, const uint8_t *restrict x, int64_t panel, real lr, real step)
 {
-    const int32_t *const column = weight->column;
+    const Index *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
     const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
     /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
@@ -1756,7 +1737,7 @@ KERNEL sddmm_bytes_nesterov(Array *weight, const real *restrict dz, const uint8_
                         for (int i = 0; i < rest; i++)
                             gradient[i] = byte_dot(here, x + (int64_t)column[begin + i] * BYTE_STRIDE);
                     else {
-                        int32_t padded[BLOCK];
+                        Index padded[BLOCK];
                         for (int i = 0; i < BLOCK; i++)
                             padded[i] = column[begin + (i < rest ? i : 0)];
                         byte_dots(here, x, padded, gradient);
@@ -2126,7 +2107,7 @@ enum { OUTPUTS = 10 };
 
 int nerva_few(void)
 {
-    return 2;
+    return 3;
 }
 
 int nerva_predict_few(nerva_model *model, const void *x, int64_t samples, nerva_report *report,

@@ -26,6 +26,9 @@ typedef float real;
 
 typedef struct nerva_model nerva_model;
 
+/* Of a row or column of a sparse weight. */
+typedef int32_t Index;
+
 /* What a call works on. */
 typedef struct {
     const void *x;            /* [samples, features], row-major */
@@ -57,7 +60,7 @@ void nerva_destroy(nerva_model *model);
 real *nerva_value(nerva_model *model, int parameter);
 real *nerva_state(nerva_model *model, int parameter, int state);
 int64_t *nerva_row_start(nerva_model *model, int parameter);
-int32_t *nerva_column(nerva_model *model, int parameter);
+Index *nerva_column(nerva_model *model, int parameter);
 int nerva_index(nerva_model *model, int parameter);
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
 int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
@@ -118,9 +121,9 @@ typedef struct {
     real *value;
     real *state[1];
     int64_t *row_start;       /* [rows + 1] */
-    int32_t *column;          /* [numbers + AHEAD], ascending within a row */
+    Index *column;            /* [numbers + AHEAD], ascending within a row */
     int64_t *column_start;    /* [columns + 1] */
-    int32_t *row;             /* [numbers + AHEAD], ascending within a column */
+    Index *row;               /* [numbers + AHEAD], ascending within a column */
     int32_t *position;        /* where a number of the CSR order lies by columns */
     real *transposed;         /* the values by columns */
     int32_t *row_start_32, *column_start_32;    /* for MKL, whose indices have one size */
@@ -180,13 +183,13 @@ static size_t lay_out(nerva_model *model, char *memory)
             array->state[state] = take(memory, &used, sizeof(real) * numbers);
         if (SHAPE[i].sparse) {
             array->row_start = take(memory, &used, sizeof(int64_t) * (size_t)(array->rows + 1));
-            array->column = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
+            array->column = take(memory, &used, sizeof(Index) * (numbers + AHEAD));
             array->row_start_32 = take(memory, &used, sizeof(int32_t) * (size_t)(array->rows + 1));
         }
         if (SHAPE[i].mirrored) {
             array->column_start =
                 take(memory, &used, sizeof(int64_t) * (size_t)(array->columns + 1));
-            array->row = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
+            array->row = take(memory, &used, sizeof(Index) * (numbers + AHEAD));
             array->position = take(memory, &used, sizeof(int32_t) * numbers);
             array->transposed = take(memory, &used, sizeof(real) * numbers);
             array->column_start_32 =
@@ -240,7 +243,7 @@ static void release_handles(sparse_matrix_t *handles)
  * mkl_sparse_optimize: that would copy the values, and products would go on using the old ones.
  * Returns whether that succeeded. */
 static int make_handles(sparse_matrix_t *handles, int64_t rows, int64_t columns,
-                        const int64_t *start, int32_t *start_32, int32_t *index, real *value)
+                        const int64_t *start, int32_t *start_32, Index *index, real *value)
 {
     release_handles(handles);
     for (int64_t i = 0; i <= rows; i++)
@@ -286,7 +289,7 @@ int64_t *nerva_row_start(nerva_model *model, int parameter)
     return model->arrays[parameter].row_start;
 }
 
-int32_t *nerva_column(nerva_model *model, int parameter)
+Index *nerva_column(nerva_model *model, int parameter)
 {
     return model->arrays[parameter].column;
 }
@@ -357,7 +360,7 @@ int nerva_index(nerva_model *model, int parameter)
     for (int64_t i = array->rows - 1; i >= 0; i--)
         for (int64_t q = array->row_start[i + 1] - 1; q >= array->row_start[i]; q--) {
             const int64_t place = --start[array->column[q]];
-            array->row[place] = (int32_t)i;
+            array->row[place] = (Index)i;
             array->position[q] = (int32_t)place;
             array->transposed[place] = array->value[q];
         }
@@ -882,7 +885,7 @@ static inline real dot(const real *a, const real *b)
 
 /* result[i] = Σ_c dz[c] · x[column[i], c] for a block of non-zeros of one row: 8 sums at a time stay
  * in registers, and the lanes of as many vectors as one has lanes are added up together. */
-static inline void dots(const real *dz, const real *x, const int32_t *column, real *result)
+static inline void dots(const real *dz, const real *x, const Index *column, real *result)
 {
     vector s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0}, s6 = {0}, s7 = {0};
     {
@@ -964,32 +967,23 @@ static inline void dots(const real *dz, const real *x, const int32_t *column, re
 /* Four numbers, of which nothing is known to be aligned. */
 typedef real quad __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
 
-/* Two indices in one load: loads are what the product with a sample waits for. */
-typedef struct {
-    uint32_t first, second;
-} Pair;
-
-static inline Pair pair_at(const int32_t *index)
-{
-    uint64_t both;
-    memcpy(&both, index, sizeof both);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    return (Pair){ (uint32_t)(both >> 32), (uint32_t)both };
-#else
-    return (Pair){ (uint32_t)both, (uint32_t)(both >> 32) };
-#endif
-}
-
 /* Σ value[q] · x[index[q]] over the non-zeros of a row, in four sums. */
-static inline real sparse_dot(const real *value, const int32_t *index, int64_t begin, int64_t end,
+static inline real sparse_dot(const real *value, const Index *index, int64_t begin, int64_t end,
                               const real *x)
 {
     quad sums = {0};
     int64_t q = begin;
     for (; q + 4 <= end; q += 4) {
-        const Pair a = pair_at(index + q), b = pair_at(index + q + 2);
-        sums += *(const quad *)(value + q)
-            * (quad){ x[a.first], x[a.second], x[b.first], x[b.second] };
+        /* Two indices in one load: loads are what the product with a sample waits for. */
+        uint64_t a, b;
+        memcpy(&a, index + q, sizeof a);
+        memcpy(&b, index + q + 2, sizeof b);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        const quad from = { x[a >> 32], x[(uint32_t)a], x[b >> 32], x[(uint32_t)b] };
+#else
+        const quad from = { x[(uint32_t)a], x[a >> 32], x[(uint32_t)b], x[b >> 32] };
+#endif
+        sums += *(const quad *)(value + q) * from;
     }
     real rest = 0;
     for (; q < end; q++)
@@ -1729,7 +1723,7 @@ KERNEL sddmm_blocked_store(Array *weight, const real *restrict dz, const real *r
                     for (int64_t r = 0; r < STRIPE && stripe + r < tall; r++) {
                         const int64_t row = stripe + r;
                         const int64_t begin = next[row], end = weight->row_start[top + row + 1];
-                        const int32_t *const place = weight->column + begin;
+                        const Index *const place = weight->column + begin;
                         real gradient[ACROSS];
                         int64_t found = 0;
                         for (; begin + found < end && place[found] < left + across; found++)
@@ -1755,7 +1749,7 @@ KERNEL sddmm_blocked_store(Array *weight, const real *restrict dz, const real *r
  */
 KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real *restrict to_gradient)
 {
-    const int32_t *const column = weight->column;
+    const Index *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
     const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
     /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
@@ -1792,7 +1786,7 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
                         for (int i = 0; i < rest; i++)
                             gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
                     else {
-                        int32_t padded[BLOCK];
+                        Index padded[BLOCK];
                         for (int i = 0; i < BLOCK; i++)
                             padded[i] = column[begin + (i < rest ? i : 0)];
                         dots(here, x, padded, gradient);
@@ -1947,7 +1941,7 @@ KERNEL sddmm_blocked_nesterov(Array *weight, const real *restrict dz, const real
                     for (int64_t r = 0; r < STRIPE && stripe + r < tall; r++) {
                         const int64_t row = stripe + r;
                         const int64_t begin = next[row], end = weight->row_start[top + row + 1];
-                        const int32_t *const place = weight->column + begin;
+                        const Index *const place = weight->column + begin;
                         real gradient[ACROSS];
                         int64_t found = 0;
                         for (; begin + found < end && place[found] < left + across; found++)
@@ -1980,7 +1974,7 @@ KERNEL sddmm_blocked_nesterov(Array *weight, const real *restrict dz, const real
  */
 KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step)
 {
-    const int32_t *const column = weight->column;
+    const Index *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
     const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
     /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
@@ -2023,7 +2017,7 @@ KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restri
                         for (int i = 0; i < rest; i++)
                             gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
                     else {
-                        int32_t padded[BLOCK];
+                        Index padded[BLOCK];
                         for (int i = 0; i < BLOCK; i++)
                             padded[i] = column[begin + (i < rest ? i : 0)];
                         dots(here, x, padded, gradient);
@@ -2052,7 +2046,7 @@ KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restri
  */
 KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step)
 {
-    const int32_t *const column = weight->column;
+    const Index *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
     const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
     /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
@@ -2091,7 +2085,7 @@ KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *rest
                         for (int i = 0; i < rest; i++)
                             gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
                     else {
-                        int32_t padded[BLOCK];
+                        Index padded[BLOCK];
                         for (int i = 0; i < BLOCK; i++)
                             padded[i] = column[begin + (i < rest ? i : 0)];
                         dots(here, x, padded, gradient);

@@ -26,6 +26,9 @@ typedef float real;
 
 typedef struct nerva_model nerva_model;
 
+/* Of a row or column of a sparse weight. */
+typedef uint16_t Index;
+
 /* What a call works on. */
 typedef struct {
     const void *x;            /* [samples, features], row-major */
@@ -57,7 +60,7 @@ void nerva_destroy(nerva_model *model);
 real *nerva_value(nerva_model *model, int parameter);
 real *nerva_state(nerva_model *model, int parameter, int state);
 int64_t *nerva_row_start(nerva_model *model, int parameter);
-int32_t *nerva_column(nerva_model *model, int parameter);
+Index *nerva_column(nerva_model *model, int parameter);
 int nerva_index(nerva_model *model, int parameter);
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
 int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
@@ -109,9 +112,9 @@ typedef struct {
     real *value;
     real *state[1];
     int64_t *row_start;       /* [rows + 1] */
-    int32_t *column;          /* [numbers + AHEAD], ascending within a row */
+    Index *column;            /* [numbers + AHEAD], ascending within a row */
     int64_t *column_start;    /* [columns + 1] */
-    int32_t *row;             /* [numbers + AHEAD], ascending within a column */
+    Index *row;               /* [numbers + AHEAD], ascending within a column */
     int32_t *position;        /* where a number of the CSR order lies by columns */
     real *transposed;         /* the values by columns */
 } Array;
@@ -168,12 +171,12 @@ static size_t lay_out(nerva_model *model, char *memory)
             array->state[state] = take(memory, &used, sizeof(real) * numbers);
         if (SHAPE[i].sparse) {
             array->row_start = take(memory, &used, sizeof(int64_t) * (size_t)(array->rows + 1));
-            array->column = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
+            array->column = take(memory, &used, sizeof(Index) * (numbers + AHEAD));
         }
         if (SHAPE[i].mirrored) {
             array->column_start =
                 take(memory, &used, sizeof(int64_t) * (size_t)(array->columns + 1));
-            array->row = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
+            array->row = take(memory, &used, sizeof(Index) * (numbers + AHEAD));
             array->position = take(memory, &used, sizeof(int32_t) * numbers);
             array->transposed = take(memory, &used, sizeof(real) * numbers);
         }
@@ -235,7 +238,7 @@ int64_t *nerva_row_start(nerva_model *model, int parameter)
     return model->arrays[parameter].row_start;
 }
 
-int32_t *nerva_column(nerva_model *model, int parameter)
+Index *nerva_column(nerva_model *model, int parameter)
 {
     return model->arrays[parameter].column;
 }
@@ -265,7 +268,7 @@ int nerva_index(nerva_model *model, int parameter)
     for (int64_t i = array->rows - 1; i >= 0; i--)
         for (int64_t q = array->row_start[i + 1] - 1; q >= array->row_start[i]; q--) {
             const int64_t place = --start[array->column[q]];
-            array->row[place] = (int32_t)i;
+            array->row[place] = (Index)i;
             array->position[q] = (int32_t)place;
             array->transposed[place] = array->value[q];
         }

@@ -24,6 +24,9 @@ typedef float real;
 
 typedef struct nerva_model nerva_model;
 
+/* Of a row or column of a sparse weight. */
+typedef uint16_t Index;
+
 /* What a call works on. */
 typedef struct {
     const void *x;            /* [samples, features], row-major */
@@ -55,7 +58,7 @@ void nerva_destroy(nerva_model *model);
 real *nerva_value(nerva_model *model, int parameter);
 real *nerva_state(nerva_model *model, int parameter, int state);
 int64_t *nerva_row_start(nerva_model *model, int parameter);
-int32_t *nerva_column(nerva_model *model, int parameter);
+Index *nerva_column(nerva_model *model, int parameter);
 int nerva_index(nerva_model *model, int parameter);
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report);
 int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *report,
@@ -108,9 +111,9 @@ typedef struct {
     real *value;
     real *state[2];
     int64_t *row_start;       /* [rows + 1] */
-    int32_t *column;          /* [numbers + AHEAD], ascending within a row */
+    Index *column;            /* [numbers + AHEAD], ascending within a row */
     int64_t *column_start;    /* [columns + 1] */
-    int32_t *row;             /* [numbers + AHEAD], ascending within a column */
+    Index *row;               /* [numbers + AHEAD], ascending within a column */
     int32_t *position;        /* where a number of the CSR order lies by columns */
     real *transposed;         /* the values by columns */
 } Array;
@@ -167,12 +170,12 @@ static size_t lay_out(nerva_model *model, char *memory)
             array->state[state] = take(memory, &used, sizeof(real) * numbers);
         if (SHAPE[i].sparse) {
             array->row_start = take(memory, &used, sizeof(int64_t) * (size_t)(array->rows + 1));
-            array->column = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
+            array->column = take(memory, &used, sizeof(Index) * (numbers + AHEAD));
         }
         if (SHAPE[i].mirrored) {
             array->column_start =
                 take(memory, &used, sizeof(int64_t) * (size_t)(array->columns + 1));
-            array->row = take(memory, &used, sizeof(int32_t) * (numbers + AHEAD));
+            array->row = take(memory, &used, sizeof(Index) * (numbers + AHEAD));
             array->position = take(memory, &used, sizeof(int32_t) * numbers);
             array->transposed = take(memory, &used, sizeof(real) * numbers);
         }
@@ -234,7 +237,7 @@ int64_t *nerva_row_start(nerva_model *model, int parameter)
     return model->arrays[parameter].row_start;
 }
 
-int32_t *nerva_column(nerva_model *model, int parameter)
+Index *nerva_column(nerva_model *model, int parameter)
 {
     return model->arrays[parameter].column;
 }
@@ -301,7 +304,7 @@ int nerva_index(nerva_model *model, int parameter)
     for (int64_t i = array->rows - 1; i >= 0; i--)
         for (int64_t q = array->row_start[i + 1] - 1; q >= array->row_start[i]; q--) {
             const int64_t place = --start[array->column[q]];
-            array->row[place] = (int32_t)i;
+            array->row[place] = (Index)i;
             array->position[q] = (int32_t)place;
             array->transposed[place] = array->value[q];
         }
@@ -842,7 +845,7 @@ static inline void turn_real(const real *const *sample, int64_t block, real (*tu
 
 /* sum = Σ value[q] · x[index[q], :] over the non-zeros of a row, for 2 vectors of samples. The
  * sums stay in registers; they are added up in the order of the non-zeros. */
-static inline void sparse_tile_2(const real *value, const int32_t *index, int64_t begin,
+static inline void sparse_tile_2(const real *value, const Index *index, int64_t begin,
                                  int64_t end, const real *x, real *sum)
 {
     vector s0 = {0}, s1 = {0};
@@ -887,7 +890,7 @@ static inline real dot(const real *a, const real *b)
 
 /* result[i] = Σ_c dz[c] · x[column[i], c] for a block of non-zeros of one row: 8 sums at a time stay
  * in registers, and the lanes of as many vectors as one has lanes are added up together. */
-static inline void dots(const real *dz, const real *x, const int32_t *column, real *result)
+static inline void dots(const real *dz, const real *x, const Index *column, real *result)
 {
     vector s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0}, s6 = {0}, s7 = {0};
     {
@@ -969,32 +972,15 @@ static inline void dots(const real *dz, const real *x, const int32_t *column, re
 /* Four numbers, of which nothing is known to be aligned. */
 typedef real quad __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
 
-/* Two indices in one load: loads are what the product with a sample waits for. */
-typedef struct {
-    uint32_t first, second;
-} Pair;
-
-static inline Pair pair_at(const int32_t *index)
-{
-    uint64_t both;
-    memcpy(&both, index, sizeof both);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    return (Pair){ (uint32_t)(both >> 32), (uint32_t)both };
-#else
-    return (Pair){ (uint32_t)both, (uint32_t)(both >> 32) };
-#endif
-}
-
 /* Σ value[q] · x[index[q]] over the non-zeros of a row, in four sums. */
-static inline real sparse_dot(const real *value, const int32_t *index, int64_t begin, int64_t end,
+static inline real sparse_dot(const real *value, const Index *index, int64_t begin, int64_t end,
                               const real *x)
 {
     quad sums = {0};
     int64_t q = begin;
     for (; q + 4 <= end; q += 4) {
-        const Pair a = pair_at(index + q), b = pair_at(index + q + 2);
-        sums += *(const quad *)(value + q)
-            * (quad){ x[a.first], x[a.second], x[b.first], x[b.second] };
+        const quad from = { x[index[q]], x[index[q + 1]], x[index[q + 2]], x[index[q + 3]] };
+        sums += *(const quad *)(value + q) * from;
     }
     real rest = 0;
     for (; q < end; q++)
@@ -1037,7 +1023,7 @@ static inline void pack(const real *w, int64_t row_step, int64_t depth_step, int
 
 /* The same of a sparse matrix: zeros, and the non-zeros of columns `left` to `right`; `next` goes on in
  * each row. */
-static inline void pack_sparse(const real *value, const int32_t *index, const int64_t *end,
+static inline void pack_sparse(const real *value, const Index *index, const int64_t *end,
                                int64_t rows, int64_t left, int64_t right, int64_t *next,
                                real *restrict packed)
 {
@@ -1852,7 +1838,7 @@ KERNEL sddmm_blocked_store(Array *weight, const real *restrict dz, const real *r
                     for (int64_t r = 0; r < STRIPE && stripe + r < tall; r++) {
                         const int64_t row = stripe + r;
                         const int64_t begin = next[row], end = weight->row_start[top + row + 1];
-                        const int32_t *const place = weight->column + begin;
+                        const Index *const place = weight->column + begin;
                         real gradient[ACROSS];
                         int64_t found = 0;
                         for (; begin + found < end && place[found] < left + across; found++)
@@ -1902,7 +1888,7 @@ KERNEL spmm_transposed_chain(const Array *weight, const real *restrict value, co
  */
 KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real *restrict to_gradient)
 {
-    const int32_t *const column = weight->column;
+    const Index *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
     const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
     /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
@@ -1939,7 +1925,7 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
                         for (int i = 0; i < rest; i++)
                             gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
                     else {
-                        int32_t padded[BLOCK];
+                        Index padded[BLOCK];
                         for (int i = 0; i < BLOCK; i++)
                             padded[i] = column[begin + (i < rest ? i : 0)];
                         dots(here, x, padded, gradient);
@@ -2094,7 +2080,7 @@ KERNEL sddmm_blocked_adamw(Array *weight, const real *restrict dz, const real *r
                     for (int64_t r = 0; r < STRIPE && stripe + r < tall; r++) {
                         const int64_t row = stripe + r;
                         const int64_t begin = next[row], end = weight->row_start[top + row + 1];
-                        const int32_t *const place = weight->column + begin;
+                        const Index *const place = weight->column + begin;
                         real gradient[ACROSS];
                         int64_t found = 0;
                         for (; begin + found < end && place[found] < left + across; found++)
@@ -2128,7 +2114,7 @@ KERNEL sddmm_blocked_adamw(Array *weight, const real *restrict dz, const real *r
  */
 KERNEL sddmm_adamw(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step, Rates rates)
 {
-    const int32_t *const column = weight->column;
+    const Index *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
     const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
     /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
@@ -2172,7 +2158,7 @@ KERNEL sddmm_adamw(Array *weight, const real *restrict dz, const real *restrict 
                         for (int i = 0; i < rest; i++)
                             gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
                     else {
-                        int32_t padded[BLOCK];
+                        Index padded[BLOCK];
                         for (int i = 0; i < BLOCK; i++)
                             padded[i] = column[begin + (i < rest ? i : 0)];
                         dots(here, x, padded, gradient);
@@ -2201,7 +2187,7 @@ KERNEL sddmm_adamw(Array *weight, const real *restrict dz, const real *restrict 
  */
 KERNEL sddmm_adamw_2(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step, Rates rates)
 {
-    const int32_t *const column = weight->column;
+    const Index *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
     const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
     /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
@@ -2241,7 +2227,7 @@ KERNEL sddmm_adamw_2(Array *weight, const real *restrict dz, const real *restric
                         for (int i = 0; i < rest; i++)
                             gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
                     else {
-                        int32_t padded[BLOCK];
+                        Index padded[BLOCK];
                         for (int i = 0; i < BLOCK; i++)
                             padded[i] = column[begin + (i < rest ? i : 0)];
                         dots(here, x, padded, gradient);
