@@ -16,6 +16,7 @@ from typing import Any
 import nerva_dsl
 from nerva_dsl.faults import ToolchainError
 from nerva_dsl.runtime import instruction_sets
+from nerva_dsl.runtime.ahead import usable_cores
 from nerva_dsl.runtime.cache import CACHE_VARIABLE, Cache, cache_root, cannot_use
 from nerva_dsl.runtime.commands import (
     KERNEL_FLAGS,
@@ -124,10 +125,7 @@ def _processor() -> Finding:
 
 def _threads() -> Finding:
     cores = os.cpu_count() or 1
-    try:
-        usable = len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        usable = cores
+    usable = usable_cores()
     quota = _quota()
     variable = os.environ.get("OMP_NUM_THREADS")
     facts = {"cores": cores, "usable": usable, "quota": quota, "OMP_NUM_THREADS": variable}

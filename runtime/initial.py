@@ -69,28 +69,31 @@ def drawn_values(
         raise ValueError(f"distribution: expected uniform or normal, got {distribution}")
     if first == second:  # biases: nothing to draw
         return np.full(count, first)
-    return first + (second - first) * stream.uniform(count)
+    values = stream.uniform(count)
+    values *= second - first
+    values += first
+    return values
 
 
 def _distinct(stream: Stream, size: int, count: int) -> NDArray[np.int64]:
     """`count` distinct integers below `size`, sorted; `count` is at most half of `size`.
 
-    Those that a loop would keep that draws until it has enough: the first `count` distinct ones of
-    the stream. (The smallest `count` of all that were drawn would not be uniform.)
+    Those that a loop would keep that draws one by one until it has enough: the first `count`
+    distinct ones of the stream. A round draws as many as are missing, so that none is too many
+    (to leave some out by size would not be uniform), and at most half of them are there already.
     """
-    if count == 0:
-        return np.empty(0, np.int64)
     integers = stream.below(size)
-    drawn = np.empty(0, np.int64)
-    distinct = 0
-    while distinct < count:
-        missing = count - distinct
-        drawn = np.concatenate((drawn, integers.take(missing + missing // 8 + 16)))
-        positions, first_drawn = np.unique(drawn, return_index=True)
-        distinct = len(positions)
-    # In draw order, a number beyond the first `count` distinct ones was first drawn after them.
-    last = np.partition(first_drawn, count - 1)[count - 1]
-    kept: NDArray[np.int64] = positions[first_drawn <= last]
+    kept = np.empty(0, np.int64)
+    while len(kept) < count:
+        drawn = integers.take(count - len(kept))
+        drawn.sort()
+        drawn = drawn[np.concatenate(([True], drawn[1:] != drawn[:-1]))]
+        if not len(kept):
+            kept = drawn
+            continue
+        places = np.searchsorted(kept, drawn)
+        new = kept[np.minimum(places, len(kept) - 1)] != drawn
+        kept = np.insert(kept, places[new], drawn[new])
     return kept
 
 

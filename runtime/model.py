@@ -76,10 +76,7 @@ class Model:
             raise TypeError("Model is the base class of compiled models: use a module's Model")
         spec = self._description
         self._allocate(spec.seed if seed is None else seed, threads)
-        for parameter in spec.parameters:
-            if parameter.name in spec.averages:
-                continue  # its positions are drawn when the weight's are there
-            contents = initial_contents(spec, parameter, self.seed, self._patterns)
+        for parameter, contents in initial_contents(spec, self.seed, self._patterns, self.threads):
             self._engine.install(parameter, contents)
         self._settle()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from nerva_dsl.runtime.ahead import made_ahead, usable_cores
 from nerva_dsl.runtime.given_patterns import Pattern
 from nerva_dsl.runtime.initial import initial_pattern, initial_values
 from nerva_dsl.runtime.spec import ModelSpec, ParameterSpec
 
 Array = NDArray[Any]
+
+# Weights of a model from which starting threads pays: it takes about as long as drawing a thousand.
+_WORTH_THREADS = 50_000
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,34 @@ class Contents:
 
 
 def initial_contents(
-    spec: ModelSpec, parameter: ParameterSpec, seed: int, given: Mapping[str, Pattern]
-) -> Contents:
-    """What a new model's parameter holds.
+    spec: ModelSpec, seed: int, given: Mapping[str, Pattern], threads: int | None
+) -> Iterator[tuple[ParameterSpec, Contents]]:
+    """What a new model's parameters hold, made on several threads.
+
+    Averages are left out: their positions are drawn when those of their weights are there.
 
     Args:
         spec: of the model.
-        parameter: which one.
         seed: of patterns and values.
         given: the patterns that the model's file gives, by parameter.
+        threads: that make them, up to the number of cores, which None takes. The contents do not
+            depend on it: each parameter has random numbers of its own.
     """
+    drawn = [parameter for parameter in spec.parameters if parameter.name not in spec.averages]
+    cores = usable_cores()
+    threads = cores if threads is None else min(threads, cores)
+    if sum(parameter.nnz for parameter in drawn) < _WORTH_THREADS:
+        threads = 1
+
+    def contents(parameter: ParameterSpec) -> Contents:
+        return _initial_contents(spec, parameter, seed, given)
+
+    yield from zip(drawn, made_ahead(contents, drawn, threads), strict=True)
+
+
+def _initial_contents(
+    spec: ModelSpec, parameter: ParameterSpec, seed: int, given: Mapping[str, Pattern]
+) -> Contents:
     row_start = column = None
     if parameter.name in given:
         row_start, column = given[parameter.name]

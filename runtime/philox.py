@@ -111,12 +111,16 @@ class Stream:
 
     def integers64(self, count: int, first: int = 0) -> NDArray[np.uint64]:
         """64-bit integers; number k is words 2k (low) and 2k + 1 (high); `first` is even."""
-        words = self.words(2 * count, 2 * first).reshape(count, 2).astype(np.uint64)
-        return words[:, 0] | (words[:, 1] << _HALF)
+        words = self.words(2 * count, 2 * first).astype("<u4", copy=False)
+        return words.view("<u8").astype(np.uint64, copy=False)
 
     def uniform(self, count: int, first: int = 0) -> NDArray[np.float64]:
         """Doubles in [0, 1): the high 53 bits of `integers64`; `first` is even."""
-        return (self.integers64(count, first) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        integers = self.integers64(count, first)
+        integers >>= np.uint64(11)
+        doubles = integers.astype(np.float64)
+        doubles *= 2.0**-53
+        return doubles
 
     def floats(self, count: int, first: int = 0) -> NDArray[np.float32]:
         """Floats in [0, 1): the high 24 bits of `words`; `first` is a multiple of 4."""
@@ -172,16 +176,20 @@ class Integers:
         self._limit = np.uint64(limit)
         self._largest = np.uint64((1 << 64) // limit * limit - 1)
         self._position = 0
+        self._left = np.empty(0, np.int64)
 
     def take(self, count: int) -> NDArray[np.int64]:
-        """The next `count` integers."""
-        parts: list[NDArray[np.int64]] = []
-        missing = count
+        """The next `count` integers, whatever pieces those before were taken in."""
+        parts = [self._left]
+        missing = count - len(self._left)
         while missing > 0:
-            # An even number of 64-bit words is a whole number of blocks. One left over is dropped.
-            words = self._stream.integers64(missing + missing % 2, self._position)[:missing]
-            self._position += missing + missing % 2
-            accepted = words[words <= self._largest] % self._limit
-            parts.append(accepted.astype(np.int64))
+            # An even number of 64-bit words is a whole number of blocks: one may be left over.
+            words = self._stream.integers64(missing + missing % 2, self._position)
+            self._position += len(words)
+            accepted = words[words <= self._largest]
+            accepted %= self._limit
+            parts.append(accepted.view(np.int64))
             missing -= len(accepted)
-        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+        taken = np.concatenate(parts)
+        self._left = taken[count:].copy()
+        return taken[:count]

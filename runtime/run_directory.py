@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import platform
 import re
 import shutil
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nerva_dsl.faults import NervaError
+from nerva_dsl.runtime.ahead import usable_cores
 from nerva_dsl.runtime.history import Row
 from nerva_dsl.runtime.replacing import replacing
 
@@ -317,9 +317,7 @@ def _machine() -> dict[str, Any]:
     return {
         "system": platform.platform(),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": usable_cores(),
     }
 
 

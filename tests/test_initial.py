@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse, stats
 
 from nerva_dsl.runtime.initial import initial_pattern, initial_values
+from nerva_dsl.runtime.philox import Purpose, Stream
 
 
 def positions(row_start, column, columns):
@@ -67,6 +68,16 @@ def test_uniform_over_pairs():
         counts[pair] = counts.get(pair, 0) + 1
     assert len(counts) == 10
     assert stats.chisquare(list(counts.values())).pvalue > 0.001
+
+
+@pytest.mark.parametrize(("size", "nnz"), [(7, 3), (40, 20), (1000, 499), (10_000, 77)])
+def test_those_that_drawing_one_by_one_keeps(size, nnz):
+    for seed in range(20):
+        integers = Stream(seed, Purpose.PATTERN, 5).below(size)
+        kept: set[int] = set()
+        while len(kept) < nnz:
+            kept.add(int(integers.take(1)[0]))
+        assert set(initial_pattern(seed, 5, (1, size), nnz)[1].tolist()) == kept
 
 
 def test_memory_is_proportional_to_the_nonzeros():

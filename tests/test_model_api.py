@@ -216,6 +216,14 @@ def test_threads_do_not_matter(tiny, threads):
     assert other.threads == 2
 
 
+def test_threads_that_make_a_model_do_not_matter(tiny, monkeypatch):
+    one = tiny.Model(seed=3, threads=1)
+    monkeypatch.setattr("nerva_dsl.runtime.parameters._WORTH_THREADS", 0)
+    monkeypatch.setattr("nerva_dsl.runtime.parameters.usable_cores", lambda: 3)
+    assert same(one.parameters(), tiny.Model(seed=3).parameters())
+    assert same(one.parameters(), tiny.Model(seed=3, threads=2).parameters())
+
+
 def test_predict_and_evaluate(tiny):
     model = tiny.Model()
     X, t = data(23)
