@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nerva_dsl.codegen.c_expression import c_expression
-from nerva_dsl.codegen.making import COUNT, Context, Made, finish, read_input
+from nerva_dsl.codegen.making import COUNT, Context, Made, finish, read_flags, read_input
 from nerva_dsl.codegen.plan import Argument, Conversion
 from nerva_dsl.ir.operations import Group, Load, Map
 from nerva_dsl.ir.types import Value
@@ -24,6 +24,7 @@ def gather_bytes(group: Group, context: Context) -> Made:
         (Argument("const int64_t *", "order"), "job->order"),
         (Argument("int64_t", "first"), "first"),
         (COUNT, "count"),
+        *read_flags(read),
     ]
     return finish("gather_bytes", group, given, input=read)
 

@@ -19,6 +19,7 @@ from nerva_dsl.codegen.making import (
     finish,
     label,
     rates,
+    read_flags,
     read_input,
     update_lines,
     with_epilogue,
@@ -67,13 +68,16 @@ def _gather(group: Group, context: Context) -> Made:
     head = group.body[0]
     if not isinstance(head, Load):
         raise TypeError("a gather begins with a load")
-    body, epilogue = with_epilogue(group, context, head.result, "turned[row - block][column]")
+    body, epilogue = with_epilogue(
+        group, context, head.result, "turned[row - block][column]", frozenset(("blocks_read",))
+    )
     read, data = read_input(head, context)
     given = [
         (Argument(f"const {read.type} *restrict", "data"), data),
         (Argument("const int64_t *", "order"), "job->order"),
         (Argument("int64_t", "first"), "first"),
         (Argument("Run *", "run"), "run"),
+        *read_flags(read),
     ]
     return finish("gather", group, given, body, input=read, epilogue=epilogue)
 

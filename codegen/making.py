@@ -51,6 +51,7 @@ class Context:
         by_columns: where the numbers by columns of a stored weight begin behind those by rows, by
             name.
         growing: numbers of the weights whose patterns change, by name.
+        sparsely_read: names of what is gathered only where a weight reads it.
     """
 
     precision: str
@@ -64,6 +65,7 @@ class Context:
     numbers: Mapping[str, int]
     by_columns: Mapping[str, int]
     growing: Mapping[str, int]
+    sparsely_read: frozenset[str]
 
 
 Made = tuple[Kernel, tuple[Call, ...]]
@@ -152,7 +154,15 @@ def read_input(load: Load, context: Context, segment: int = 0) -> tuple[Input, s
     source = context.data[load.array.name]
     element = ELEMENTS[load.array.type.element]
     checked = element == "real" and source == "x"
-    return Input(element, load.array.type.columns, checked, segment), f"job->{source}"
+    skips = load.result.name in context.sparsely_read
+    return Input(element, load.array.type.columns, checked, segment, skips), f"job->{source}"
+
+
+def read_flags(read: Input) -> list[tuple[Argument, str]]:
+    """What tells a gather which blocks of features a weight reads."""
+    return (
+        [(Argument("const uint8_t *", "blocks_read"), "model->blocks_read")] if read.skips else []
+    )
 
 
 def rates(group: Group, context: Context) -> list[tuple[Argument, str]]:

@@ -95,12 +95,14 @@ class Input:
         features: numbers of a sample.
         checked: whether numbers that are not finite are looked for.
         segment: features that follow each other and have the same constants; 0 in a batch.
+        skips: whether blocks of features that no weight reads are left out.
     """
 
     type: str
     features: int
     checked: bool
     segment: int = 0
+    skips: bool = False
 
 
 @dataclass(frozen=True)
@@ -388,6 +390,9 @@ class Plan:
         arena: numbers in the arena.
         state_arrays: most optimizer state arrays beside a parameter.
         arrays: the parameters.
+        readers: enumerators of the sparse weights for whose non-zeros a batch is gathered.
+        read_blocks: blocks of features of that batch.
+        block: features of one of them.
         tables: constant columns.
         updates: the optimizers.
         kernels: each once.
@@ -426,6 +431,9 @@ class Plan:
     arena: int
     state_arrays: int
     arrays: tuple[Array, ...]
+    readers: tuple[str, ...]
+    read_blocks: int
+    block: int
     tables: tuple[Table, ...]
     updates: tuple[UpdateFunction, ...]
     kernels: tuple[Kernel, ...]

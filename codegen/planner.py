@@ -47,6 +47,7 @@ from nerva_dsl.machine import Machine
 from nerva_dsl.passes.one_sample import GRAPH as ONE_SAMPLE
 from nerva_dsl.scalar import Expr, variables
 from nerva_dsl.tiling import DEPTH, GRADIENT_VECTORS, JAM, SUM_REGISTERS, tiling
+from nerva_dsl.unread import BLOCK, readers
 
 
 def make_plan(
@@ -78,6 +79,8 @@ def make_plan(
     cutter = Cutter(costs_of(program, machine))
     library = _Library(source_lines, names)
     growing_weights = program.regrow.weights if program.regrow is not None else ()
+    sparsely = {graph.name: _sparsely_read(program, graph) for graph in program.graphs}
+    found = [pair for pairs in sparsely.values() for pair in pairs]
     entries = []
     for graph in program.graphs:
         offsets = {buffer.value.name: buffer.offset for buffer in graph.buffers}
@@ -99,6 +102,7 @@ def make_plan(
             numbers={f"&model->arrays[{array.constant}]": array.numbers for array in arrays},
             by_columns=_by_columns(program, graph),
             growing={growing.weight: i for i, growing in enumerate(growing_weights)},
+            sparsely_read=frozenset(gather.head.result.name for gather, _ in sparsely[graph.name]),
         )
         entries.append(_entry(program, graph, context, library))
     kernels = library.named()
@@ -151,6 +155,11 @@ def make_plan(
         arena=program.arena,
         state_arrays=max((len(rule.states) for rule in program.rules), default=0),
         arrays=arrays,
+        readers=tuple(dict.fromkeys(constants[name] for _, names in found for name in names)),
+        read_blocks=max(
+            (-(-gather.head.result.type.rows // BLOCK) for gather, _ in found), default=0
+        ),
+        block=BLOCK,
         tables=tuple(
             Table(columns[c.value.name], tuple(number(n, program.precision) for n in c.numbers))
             for c in program.constants
@@ -185,6 +194,13 @@ def make_plan(
         few=_few(program, machine),
         outputs=output.type.rows,
     )
+
+
+def _sparsely_read(program: Program, graph: Graph) -> list[tuple[Group, tuple[str, ...]]]:
+    """The gathers of a graph that leave out what no weight reads, with the weights."""
+    groups = [operation for operation in graph.operations if isinstance(operation, Group)]
+    pairs = [(group, readers(program, graph, group)) for group in groups]
+    return [(group, weights) for group, weights in pairs if weights]
 
 
 def _offset(graph: Graph, value: Value) -> int:

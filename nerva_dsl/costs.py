@@ -74,6 +74,9 @@ class Work:
     def __add__(self, other: Work) -> Work:
         return Work(*(getattr(self, unit) + getattr(other, unit) for unit in UNITS))
 
+    def __mul__(self, share: float) -> Work:
+        return Work(*(getattr(self, unit) * share for unit in UNITS))
+
     def times(self, machine: Machine) -> dict[str, float]:
         """Nanoseconds of one core, by unit."""
         return {unit: getattr(self, unit) * getattr(machine, unit) for unit in UNITS}

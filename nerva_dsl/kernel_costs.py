@@ -11,6 +11,7 @@ from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.ir.types import Type, Value
 from nerva_dsl.machine import Machine
 from nerva_dsl.passes.choose_kernels import ONE_SAMPLE_KERNELS
+from nerva_dsl.unread import readers, share_read
 
 _ELEMENT_BYTES = {"uint8": 1, "int32": 4, "float32": 4, "float64": 8}
 
@@ -22,11 +23,14 @@ def works(program: Program, graph: Graph, machine: Machine) -> list[Work]:
     stored = {parameter.value.name: parameter.nnz for parameter in program.parameters}
     nnz = {name: stored[weight.name] for name, weight in shaped.items()}
     states = {rule.name: len(rule.states) for rule in program.rules}
-    return [
-        _work(group, costs, program.batch, nnz, states)
-        for group in graph.operations
-        if isinstance(group, Group)
-    ]
+
+    def work(group: Group) -> Work:
+        done = _work(group, costs, program.batch, nnz, states)
+        if isinstance(group.head, Load):
+            return done * share_read(program, readers(program, graph, group), group.head)
+        return done
+
+    return [work(group) for group in graph.operations if isinstance(group, Group)]
 
 
 def _work(
