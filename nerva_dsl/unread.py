@@ -72,6 +72,9 @@ def _only_reader(group: Group, gathered: set[str]) -> Value | None:
     match group.head:
         case Product(weight=weight, x=x) | WeightGradient(weight=weight, x=x):
             reads = [v for part in group.body for v in part.operands if v.name in gathered]
-            multiplied = {x, *(v for part in group.body if x in part.results for v in part.operands)}
+            multiplied = {
+                x,
+                *(v for part in group.body if x in part.results for v in part.operands),
+            }
             return weight if len(reads) == 1 and reads[0] in multiplied else None
     return None
