@@ -55,15 +55,18 @@ def data(features, samples):
     return rng.integers(0, 256, (samples, features), dtype=np.uint8), rng.integers(0, 3, samples)
 
 
-@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
 @pytest.mark.parametrize(
-    ("precision", "scaled", "features", "batch", "clip"),
+    ("vector_bytes", "precision", "scaled", "features", "batch", "clip"),
     [
-        ("float32", "as they are", 16, 40, ""),
-        ("float64", "scaled", 303, 33, "; clip_norm = 0.01"),
-        ("float32", "moved", 13, 64, ""),
-        ("float32", "normalized", 303, 110, ""),
-        ("float64", "normalized", 303, 110, ""),
+        (16, "float32", "as they are", 16, 40, ""),
+        (64, "float32", "as they are", 16, 40, ""),
+        (16, "float64", "scaled", 303, 33, "; clip_norm = 0.01"),
+        (32, "float64", "scaled", 303, 33, "; clip_norm = 0.01"),
+        (32, "float32", "moved", 13, 64, ""),
+        (64, "float32", "moved", 13, 64, ""),
+        (16, "float32", "normalized", 303, 110, ""),
+        (32, "float32", "normalized", 303, 110, ""),
+        (64, "float64", "normalized", 303, 110, ""),
     ],
 )
 def test_bytes_give_what_the_interpreter_gives(
