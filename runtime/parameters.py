@@ -68,6 +68,7 @@ def initial_contents(
 def _initial_contents(
     spec: ModelSpec, parameter: ParameterSpec, seed: int, given: Mapping[str, Pattern]
 ) -> Contents:
+    """What one parameter of a new model holds."""
     row_start = column = None
     if parameter.name in given:
         row_start, column = given[parameter.name]
