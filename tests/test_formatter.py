@@ -294,6 +294,12 @@ def test_standard_input(nervac):
     assert "by itself" in nervac("-", "f.nerva", given="", status=2).stderr
 
 
+def test_a_file_that_is_not_there_is_looked_for_beside(nervac, tmp_path):
+    (tmp_path / "network.nerva").write_text(NICE)
+    done = nervac(tmp_path / "netwrk.nerva", status=1)
+    assert "there is no such file; did you mean `network.nerva`?" in done.stderr
+
+
 def test_wrong_files_are_left_alone(nervac, tmp_path):
     broken, binary, ugly = (tmp_path / f"{name}.nerva" for name in ("broken", "binary", "ugly"))
     broken.write_text("model  a\nh = relu(\nparam = 2")
@@ -302,6 +308,7 @@ def test_wrong_files_are_left_alone(nervac, tmp_path):
     done = nervac(broken, binary, "missing.nerva", tmp_path, ugly, status=1)
     assert done.stderr.count("error[N01") == 3  # two of them in `broken`
     assert "there is no such file" in done.stderr
+    assert "did you mean" not in done.stderr
     assert "it is a directory" in done.stderr
     assert broken.read_text() == "model  a\nh = relu(\nparam = 2"
     assert ugly.read_text() == NICE

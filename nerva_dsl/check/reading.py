@@ -23,7 +23,7 @@ def read_source(path: Path) -> Source:
         content = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL
         problem = Diagnostic(
-            "N0110", f"cannot read {path}: {reason(error)}", help=_beside(path, error)
+            "N0110", f"cannot read {path}: {reason(error)}", help=beside(path, error)
         )
         raise DiagnosticError([problem]) from None
     return decode(str(path), content)
@@ -62,7 +62,7 @@ def reason(error: OSError | ValueError) -> str:
     return known or getattr(error, "strerror", None) or "it cannot be opened"
 
 
-def _beside(path: Path, error: OSError | ValueError) -> str:
+def beside(path: Path, error: OSError | ValueError) -> str:
     """A help line with the model file that lies where another was looked for."""
     if not isinstance(error, FileNotFoundError):
         return ""

@@ -9,7 +9,7 @@ from difflib import unified_diff
 from io import StringIO
 from pathlib import Path
 
-from nerva_dsl.check.reading import decode, reason
+from nerva_dsl.check.reading import beside, decode, reason
 from nerva_dsl.cli.failures import UsageError, describe
 from nerva_dsl.faults import NervaError
 from nerva_dsl.grammar.formatter import format_source
@@ -66,7 +66,9 @@ def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except (OSError, ValueError) as error:
-        raise NervaError(f"cannot read {file}: {reason(error)}") from None
+        suggestion = beside(file, error)
+        message = f"cannot read {file}: {reason(error)}"
+        raise NervaError(f"{message}; {suggestion}" if suggestion else message) from None
 
 
 def _write(file: Path, text: str) -> None:
