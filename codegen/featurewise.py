@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from nerva_dsl.codegen.bodies import Body, results_of
 from nerva_dsl.codegen.c_expression import Statements
-from nerva_dsl.codegen.plan import Sweep
+from nerva_dsl.codegen.plan import Features, Sweep
 from nerva_dsl.ir.operations import Group, Map, Operation, Reduce, Update
 from nerva_dsl.ir.types import Value
 
@@ -30,10 +30,8 @@ class _Draft:
     after: list[Operation] = field(default_factory=list)
 
 
-def featurewise_sweeps(
-    group: Group, body: Body, update_lines: UpdateLine
-) -> tuple[tuple[str, ...], tuple[Sweep, ...]]:
-    """Declarations once a feature, and the sweeps; operands are declared in `body`."""
+def featurewise(group: Group, body: Body, update_lines: UpdateLine) -> Features:
+    """What is done with each feature; operands are declared in `body`."""
     stored = results_of(group)
     between = {
         op.result.name: op
@@ -50,7 +48,7 @@ def featurewise_sweeps(
         body.statements = Statements(precision, names)
         after = _after(draft, stored, body, update_lines)
         sweeps.append(Sweep(tuple(sums), tuple(lines), tuple(after)))
-    return tuple(body.row_lines), tuple(sweeps)
+    return Features(tuple(body.row_lines), tuple(sweeps))
 
 
 def _place(group: Group, between: dict[str, Map]) -> list[_Draft]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from nerva_dsl.codegen.bodies import Body, results_of
 from nerva_dsl.codegen.byte_kernels import gather_bytes
 from nerva_dsl.codegen.c_expression import Statements, number
-from nerva_dsl.codegen.featurewise import featurewise_sweeps
+from nerva_dsl.codegen.featurewise import featurewise
 from nerva_dsl.codegen.making import (
     COUNT,
     ROW_NAMES,
@@ -96,7 +96,7 @@ def _samplewise(template: str) -> Callable[[Group, Context], Made]:
 def _featurewise(group: Group, context: Context) -> Made:
     names = Names(ROW_NAMES | {"rows", "lr", "step", "rates"})
     body = Body(context.memory, Statements(context.precision, names), "column", start="")
-    row_lines, sweeps = featurewise_sweeps(group, body, update_lines(context))
+    features = featurewise(group, body, update_lines(context))
     head = group.body[0]
     match head:
         case Reduce(x=x):
@@ -111,8 +111,7 @@ def _featurewise(group: Group, context: Context) -> Made:
         group,
         [*given, *rates(group, context)],
         body,
-        row_lines=row_lines,
-        sweeps=sweeps,
+        features=features,
         label=label(group),
     )
 

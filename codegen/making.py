@@ -9,7 +9,7 @@ from nerva_dsl.codegen.bodies import Body, Memory, results_of
 from nerva_dsl.codegen.c_expression import Statements
 from nerva_dsl.codegen.featurewise import UpdateLine
 from nerva_dsl.codegen.names import RESERVED, Names
-from nerva_dsl.codegen.plan import Argument, Call, Epilogue, Input, Kernel, Store
+from nerva_dsl.codegen.plan import Argument, Call, Epilogue, Features, Input, Kernel, Store
 from nerva_dsl.codegen.tiles import Cutter
 from nerva_dsl.ir.operations import (
     DenseGradient,
@@ -102,8 +102,10 @@ def finish(
 
 def _counts(kernel: Kernel) -> bool:
     """Whether a kernel needs to know how many samples there are."""
-    inner = (line for sweep in kernel.sweeps for line in (*sweep.lines, *sweep.after))
-    return any("count" in line for line in (*kernel.lines, *kernel.row_lines, *inner))
+    features = kernel.features or Features((), ())
+    inner = (line for sweep in features.sweeps for line in (*sweep.lines, *sweep.after))
+    outer = (*kernel.lines, *kernel.declarations, *features.row_lines)
+    return any("count" in line for line in (*outer, *inner))
 
 
 def with_epilogue(

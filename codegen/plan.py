@@ -56,7 +56,7 @@ class Epilogue:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Part of a featurewise kernel: a loop over a feature's samples, and what follows it.
+    """A loop over a feature's samples, and what follows it.
 
     Attributes:
         sums: names of what the loop sums up.
@@ -67,6 +67,19 @@ class Sweep:
     sums: tuple[str, ...]
     lines: tuple[str, ...]
     after: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What is done with each feature's samples, in sweeps over its row.
+
+    Attributes:
+        row_lines: declarations once a feature.
+        sweeps: in order.
+    """
+
+    row_lines: tuple[str, ...]
+    sweeps: tuple[Sweep, ...]
 
 
 @dataclass(frozen=True)
@@ -139,6 +152,26 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Dots:
+    """A function for the dot products of a row with those that its non-zeros read.
+
+    Attributes:
+        vectors: of samples.
+        bytes: whether those are stored as bytes.
+        block: whether it computes a block of them at once, or one after the other.
+    """
+
+    vectors: int
+    bytes: bool
+    block: bool
+
+    @property
+    def name(self) -> str:
+        """In C."""
+        return f"{'byte_' * self.bytes}{'block' if self.block else 'dots'}_{self.vectors}"
+
+
+@dataclass(frozen=True)
 class Kernel:
     """One C function.
 
@@ -152,11 +185,12 @@ class Kernel:
         lines: once a weight, at `q`, or, of a scalar kernel, all that it does.
         moves: once a weight too, but not to contiguous places.
         touched: members of the weight that the lines and moves read or write at `q`.
-        row_lines: of a featurewise kernel: declarations once a feature.
-        sweeps: of a featurewise kernel; empty for others.
+        declarations: of a kernel that works on each weight: what is the same for all of them.
+        features: what is done with each feature, or with the rows of a gradient's dz; None for
+            others.
         loops: of a samplewise kernel; empty for others.
-        pieces: of a product: how the samples are cut.
-        panels: whether a product goes through its operand in panels.
+        pieces: of a product, or of a gradient at the non-zeros: how the samples are cut.
+        panels: whether it goes through its operand in panels.
         conversion: what a product makes of its operand's bytes; None where they are numbers.
         label: what it is for, as the end of its name.
         product: the argument that MKL writes a product to, where the epilogue finds it.
@@ -172,8 +206,8 @@ class Kernel:
     lines: tuple[str, ...] = ()
     moves: tuple[str, ...] = ()
     touched: tuple[str, ...] = ()
-    row_lines: tuple[str, ...] = ()
-    sweeps: tuple[Sweep, ...] = ()
+    declarations: tuple[str, ...] = ()
+    features: Features | None = None
     loops: tuple[Loop, ...] = ()
     pieces: tuple[Piece, ...] = ()
     panels: bool = False
@@ -186,6 +220,10 @@ class Kernel:
     def tiles(self) -> int:
         """How many tiles a row is cut into."""
         return sum(piece.count for piece in self.pieces)
+
+    def dots(self, piece: Piece, *, block: bool) -> Dots:
+        """The function that a gradient at the non-zeros calls for a tile."""
+        return Dots(piece.vectors, self.conversion is not None, block)
 
 
 @dataclass(frozen=True)
@@ -386,6 +424,7 @@ class Plan:
         sparse_tiles: widths of the tiles of sparse products, in vectors.
         panel_tiles: the same of those that go through panels.
         dense_tiles: widths of those of dense products.
+        dots: functions that gradients at the non-zeros call.
         cuts: sizes of blocks, strips and stripes, by their names in C.
         arena: numbers in the arena.
         state_arrays: most optimizer state arrays beside a parameter.
@@ -427,6 +466,7 @@ class Plan:
     sparse_tiles: tuple[int, ...]
     panel_tiles: tuple[int, ...]
     dense_tiles: tuple[int, ...]
+    dots: tuple[Dots, ...]
     cuts: Mapping[str, int]
     arena: int
     state_arrays: int

@@ -32,10 +32,12 @@ from nerva_dsl.codegen.tiles import (
     GROUP,
     SAMPLES,
     STRIP,
+    UPDATED,
     Cutter,
 )
 from nerva_dsl.codegen.updates import update_function
 from nerva_dsl.codegen.vector_math import functions
+from nerva_dsl.codegen.weight_kernels import GRADIENTS
 from nerva_dsl.costs import costs_of
 from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct, each_operation
 from nerva_dsl.ir.patterns import patterns
@@ -106,6 +108,7 @@ def make_plan(
         )
         entries.append(_entry(program, graph, context, library))
     kernels = library.named()
+    sparse = [k for k in kernels if k.template in ("spmm", "spmm_transposed")]
     expressions = [*_map_expressions(program), *_rule_expressions(program)]
     schedules = [program.schedule]
     if program.regrow is not None:
@@ -136,15 +139,23 @@ def make_plan(
             )
         ),
         vector_bytes=machine.vector_bytes,
-        sparse_tiles=_tile_widths(
-            k.pieces for k in kernels if not k.panels and k.conversion is None
-        ),
-        panel_tiles=_tile_widths(k.pieces for k in kernels if k.panels),
+        sparse_tiles=_tile_widths(k.pieces for k in sparse if not k.panels),
+        panel_tiles=_tile_widths(k.pieces for k in sparse if k.panels),
         dense_tiles=_tile_widths(piece.parts for k in kernels for piece in k.pieces),
+        dots=tuple(
+            dict.fromkeys(
+                kernel.dots(piece, block=block)
+                for kernel in kernels
+                if kernel.template in GRADIENTS
+                for piece in kernel.pieces
+                for block in (False, True)[: 1 + kernel.panels]
+            )
+        ),
         cuts={
             "jam": JAM,
             "strip": STRIP,
             "panel_strip": cutter.panel_strip(),
+            "updated": UPDATED,
             "depth": DEPTH,
             "stripe": GRADIENT_VECTORS,
             "group": GROUP,

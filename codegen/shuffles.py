@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Sums that a product at the non-zeros keeps in registers at once: enough to hide the latency of a
+# Sums that a block of dot products keeps in registers at once: enough to hide the latency of a
 # multiply-add, and each vector of dz is loaded once for all of them.
 SUMS = 8
 
@@ -35,15 +35,15 @@ class Shuffles:
     Attributes:
         transpose: exchanges that turn a square of as many vectors as there are lanes.
         fold: exchanges after each of which the first vector is the sum of both results.
-        halves: indices that bring the upper half of what is left to the lower lanes.
-        block: non-zeros that are worked on at once.
+        neighbours: indices that bring to each lane its neighbour at each distance.
+        block: dot products that are computed at once.
         groups: their numbers, in groups that are summed in registers together.
         sets: their numbers, as many a set as a vector has lanes.
     """
 
     transpose: tuple[Exchange, ...]
     fold: tuple[Exchange, ...]
-    halves: tuple[str, ...]
+    neighbours: tuple[str, ...]
     block: int
     groups: tuple[tuple[int, ...], ...]
     sets: tuple[tuple[int, ...], ...]
@@ -60,9 +60,7 @@ def shuffles(lanes: int) -> Shuffles:
         fold=tuple(
             _exchange(i, i + d, d, lanes) for d in distances for i in range(0, lanes, 2 * d)
         ),
-        halves=tuple(
-            ", ".join(str((lane + d) % lanes) for lane in range(lanes)) for d in reversed(distances)
-        ),
+        neighbours=tuple(", ".join(str(lane ^ d) for lane in range(lanes)) for d in distances),
         block=block,
         groups=_pieces(block, SUMS),
         sets=_pieces(block, lanes),

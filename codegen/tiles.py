@@ -23,6 +23,9 @@ PANEL_STRIP = 256
 # Bytes of sums that the rows of a strip put aside between two panels.
 _PUT_ASIDE = 1 << 17
 
+UPDATED = 64
+"""Most non-zeros of a row that are updated together, once their gradients are known."""
+
 GROUP = 4
 """Stripes that go through the columns together."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from nerva_dsl.codegen.bodies import Body, results_of
 from nerva_dsl.codegen.byte_kernels import conversion, stored
 from nerva_dsl.codegen.c_expression import Statements
+from nerva_dsl.codegen.featurewise import featurewise
 from nerva_dsl.codegen.making import (
     ROW_NAMES,
     Context,
@@ -16,13 +17,25 @@ from nerva_dsl.codegen.making import (
     label,
     mirrored,
     rates,
+    update_lines,
 )
 from nerva_dsl.codegen.names import Names
-from nerva_dsl.codegen.plan import Argument
+from nerva_dsl.codegen.plan import Argument, Features, Piece
 from nerva_dsl.codegen.shuffles import shuffles
-from nerva_dsl.ir.operations import Group, Map, RowSquares, Update, WeightGradient
+from nerva_dsl.ir.operations import (
+    Group,
+    Map,
+    Reduce,
+    RowSquares,
+    Update,
+    WeightGradient,
+)
 from nerva_dsl.ir.types import Value
 from nerva_dsl.passes.choose_kernels import MKL_PREFIX
+from nerva_dsl.record import replace
+
+GRADIENTS = ("sddmm", "sddmm_bytes")
+"""Kernels of gradients that are computed at the non-zeros only."""
 
 # The same for what is done with a weight.
 _WEIGHT_NAMES = frozenset(
@@ -30,7 +43,8 @@ _WEIGHT_NAMES = frozenset(
         *("g", "q", "dz", "x", "weight", "lr", "step", "rates", "gradient", "begin", "end"),
         *("panel", "mine", "first", "last", "next", "limit", "here", "i"),
         *("wide", "top", "tall", "turned", "left", "across", "sums", "sample", "stripe", "r", "k"),
-        *("place", "found", "feature", "total"),
+        *("place", "found", "feature", "total", "tile", "strip", "part", "ends", "ahead", "span"),
+        *("start", "row"),
     )
 )
 
@@ -43,13 +57,20 @@ def weights(template: str) -> Callable[[Group, Context], Made]:
         names = Names(ROW_NAMES | _WEIGHT_NAMES)
         body = Body(context.memory, Statements(context.precision, names), "q")
         given: list[tuple[Argument, str]] = []
+        each, rows = _by_weight_and_row(group)
+        features: Features | None = None
+        pieces: tuple[Piece, ...] = ()
+        panels = False
         match head:
             case WeightGradient(weight=weight, dz=dz, x=x):
                 x = stored(group, x)
                 given.append((Argument("Array *", "weight"), context.memory.array(weight)))
                 given += [context.memory.operand(dz, "dz"), context.memory.operand(x, "x")]
-                if template.startswith("sddmm") and not template.endswith("_blocked"):
-                    given.append((Argument("int64_t", "panel"), str(_panel(weight, x, context))))
+                if template in GRADIENTS:
+                    panel = _panel(weight, x, context)
+                    pieces, panels = context.cutter.sparse(), panel < weight.type.columns
+                    if panels:
+                        given.append((Argument("int64_t", "panel"), str(panel)))
                 elif not template.startswith(MKL_PREFIX):
                     wide = context.cutter.wide(weight.type.rows, weight.type.columns)
                     given.append((Argument("int64_t", "wide"), str(wide)))
@@ -60,13 +81,19 @@ def weights(template: str) -> Callable[[Group, Context], Made]:
                 given.append((Argument("Array *", "weight"), context.memory.array(parameter)))
         rules = [operation.rule for operation in group.body if isinstance(operation, Update)]
         states = range(max((len(context.states[rule]) for rule in rules), default=0))
-        lines, moves = _weight_lines(group, body, context)
+        lines, moves = _weight_lines(each, body, context)
+        if rows is not None and isinstance(head, WeightGradient):
+            sums = Body(context.memory, Statements(context.precision, names), "column", start="")
+            sums.keep(head.dz, "here[column]")
+            features = featurewise(rows, sums, update_lines(context))
+            given += zip(sums.arguments, sums.actual, strict=True)
         return finish(
             template,
             group,
             [*given, *rates(group, context)],
             body,
-            row_lines=tuple(body.row_lines),
+            declarations=tuple(body.row_lines),
+            features=features,
             lines=lines,
             moves=moves,
             touched=(
@@ -75,10 +102,28 @@ def weights(template: str) -> Callable[[Group, Context], Made]:
                 *["position"] * bool(moves),
             ),
             label=label(group),
+            pieces=pieces,
+            panels=panels,
             conversion=conversion(group, context),
         )
 
     return make
+
+
+def _by_weight_and_row(group: Group) -> tuple[Group, Group | None]:
+    """What a group does with each weight, and what with the rows of dz: the sums that joined it."""
+    first = next((i for i, part in enumerate(group.body) if isinstance(part, Reduce)), None)
+    if first is None:
+        return group, None
+    each, rows = (
+        replace(
+            group,
+            results=tuple(v for part in body for v in part.results if v in group.results),
+            body=body,
+        )
+        for body in (group.body[:first], group.body[first:])
+    )
+    return each, rows
 
 
 def _panel(weight: Value, x: Value, context: Context) -> int:

@@ -41,6 +41,7 @@ IDEMPOTENT = (
     "layout",
     "kernels",
     "bytes",
+    "sums",
     "schedule",
     "buffers",
 )

@@ -14,6 +14,7 @@ from nerva_dsl.passes.choose_kernels import ChooseKernels
 from nerva_dsl.passes.drop_dead import DropDead
 from nerva_dsl.passes.expand import Expand
 from nerva_dsl.passes.fuse import Fuse
+from nerva_dsl.passes.join_sums import JoinSums
 from nerva_dsl.passes.keep_bytes import KeepBytes
 from nerva_dsl.passes.layout import ChooseLayout
 from nerva_dsl.passes.one_sample import OneSample
@@ -54,6 +55,7 @@ def pipeline(*, backend: str, machine: Machine, mkl: bool = False) -> tuple[Pass
         ChooseLayout(machine.vector_bytes),
         ChooseKernels(machine, backend, mkl),
         KeepBytes(machine),
+        JoinSums(),
         Schedule(),
         PlanBuffers(),
     )

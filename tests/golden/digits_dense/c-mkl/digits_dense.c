@@ -83,7 +83,8 @@ enum {
     STRIDE = 32,    /* numbers from one row of an activation to the next */
     STRIP = 64,       /* rows of a product that one thread goes through together */
     PANEL_STRIP = 256, /* the same where they go through panels */
-    BLOCK = 16         /* non-zeros whose gradients are computed at once */
+    BLOCK = 16,        /* dot products that are computed at once */
+    UPDATED = 64        /* non-zeros of a row that are updated together */
 };
 enum {
     VECTOR_BYTES = 64,
@@ -1070,6 +1071,7 @@ KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restric
             sum_of += column < count ? input_row[column] : 0;
         }
         to_sum_of[row] = sum_of;
+
     }
 }
 
@@ -1225,6 +1227,7 @@ KERNEL featurewise_nesterov(int64_t rows, real lr, real step, const real *restri
             sum_of += column < count ? input_row[column] : 0;
         }
         update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
+
     }
 }
 

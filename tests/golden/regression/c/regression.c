@@ -82,7 +82,8 @@ enum {
     SAMPLES = 32,    /* of which turned rows are kept */
     STRIP = 64,       /* rows of a product that one thread goes through together */
     PANEL_STRIP = 256, /* the same where they go through panels */
-    BLOCK = 16         /* non-zeros whose gradients are computed at once */
+    BLOCK = 16,        /* dot products that are computed at once */
+    UPDATED = 64        /* non-zeros of a row that are updated together */
 };
 enum {
     VECTOR_BYTES = 64,
@@ -1262,6 +1263,7 @@ KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restric
             sum_of += column < count ? input_row[column] : 0;
         }
         to_sum_of[row] = sum_of;
+
     }
 }
 
@@ -1360,6 +1362,7 @@ KERNEL featurewise_store_2(int64_t rows, const real *restrict input, real *restr
             sum_of += column < count ? input_row[column] : 0;
         }
         to_sum_of[row] = sum_of;
+
     }
 }
 
@@ -1476,6 +1479,7 @@ KERNEL featurewise_adam(int64_t rows, real lr, real step, Rates rates, const rea
             sum_of += column < count ? input_row[column] : 0;
         }
         update_adam(&bias->value[row], sum_of, &bias->state[0][row], &bias->state[1][row], lr, step, rates);
+
     }
 }
 
@@ -1540,6 +1544,7 @@ KERNEL featurewise_adam_2(int64_t rows, real lr, real step, Rates rates, const r
             sum_of += column < count ? input_row[column] : 0;
         }
         update_adam(&bias->value[row], sum_of, &bias->state[0][row], &bias->state[1][row], lr, step, rates);
+
     }
 }
 

@@ -82,7 +82,8 @@ enum {
     SAMPLES = 32,    /* of which turned rows are kept */
     STRIP = 64,       /* rows of a product that one thread goes through together */
     PANEL_STRIP = 256, /* the same where they go through panels */
-    BLOCK = 16         /* non-zeros whose gradients are computed at once */
+    BLOCK = 16,        /* dot products that are computed at once */
+    UPDATED = 64        /* non-zeros of a row that are updated together */
 };
 enum {
     VECTOR_BYTES = 64,
@@ -821,110 +822,35 @@ static inline void sparse_tile_2(const real *value, const Index *index, int64_t 
     to[1] = s1;
 }
 
-/* The sum of a vector's lanes, by halves. */
+/* The sum of a vector's lanes: of neighbours first, then of theirs. */
 static inline real sum_lanes(vector lanes)
 {
+    lanes += SHUFFLE(lanes, lanes, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+    lanes += SHUFFLE(lanes, lanes, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    lanes += SHUFFLE(lanes, lanes, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
     lanes += SHUFFLE(lanes, lanes, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-    lanes += SHUFFLE(lanes, lanes, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3);
-    lanes += SHUFFLE(lanes, lanes, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1);
-    lanes += SHUFFLE(lanes, lanes, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0);
     return lanes[0];
 }
 
-/* Σ_c a[c] · b[c] over the batch. */
-static inline real dot(const real *a, const real *b)
+/* result[i] = Σ_c dz[c] · x[column[i], c] over 2 vectors of samples, or that `more`, for some non-zeros of
+ * one row: dz stays in registers. Rows of x that are needed later are fetched from wherever they lie. */
+static inline void dots_2(const real *dz, const real *x, const Index *column, int count, int fetch,
+                            int more, real *result)
 {
-    vector even = {0}, odd = {0};
-    const vector *const left = (const vector *)a;
-    int k = 0;
-    for (; k + 2 * LANES <= WIDTH; k += 2 * LANES) {
-        even += left[k / LANES] * *(const vector *)(b + k);
-        odd += left[k / LANES + 1] * *(const vector *)(b + k + LANES);
-    }
-    if (k < WIDTH)
-        even += left[k / LANES] * *(const vector *)(b + k);
-    return sum_lanes(even + odd);
-}
-
-/* result[i] = Σ_c dz[c] · x[column[i], c] for a block of non-zeros of one row: 8 sums at a time stay
- * in registers, and the lanes of as many vectors as one has lanes are added up together. */
-static inline void dots(const real *dz, const real *x, const Index *column, real *result)
-{
-    vector s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0}, s6 = {0}, s7 = {0};
-    {
-        const real *const x0 = x + (int64_t)column[0] * STRIDE;
-        const real *const x1 = x + (int64_t)column[1] * STRIDE;
-        const real *const x2 = x + (int64_t)column[2] * STRIDE;
-        const real *const x3 = x + (int64_t)column[3] * STRIDE;
-        const real *const x4 = x + (int64_t)column[4] * STRIDE;
-        const real *const x5 = x + (int64_t)column[5] * STRIDE;
-        const real *const x6 = x + (int64_t)column[6] * STRIDE;
-        const real *const x7 = x + (int64_t)column[7] * STRIDE;
-        for (int start = 0; start < WIDTH; start += LANES) {
-            const vector d = *(const vector *)(dz + start);
-            s0 += d * *(const vector *)(x0 + start);
-            s1 += d * *(const vector *)(x1 + start);
-            s2 += d * *(const vector *)(x2 + start);
-            s3 += d * *(const vector *)(x3 + start);
-            s4 += d * *(const vector *)(x4 + start);
-            s5 += d * *(const vector *)(x5 + start);
-            s6 += d * *(const vector *)(x6 + start);
-            s7 += d * *(const vector *)(x7 + start);
+    const vector *const left = (const vector *)dz;
+    const vector d0 = left[0], d1 = left[1];
+    for (int i = 0; i < count; i++) {
+        if (fetch) {
+            const real *const ahead = x + (int64_t)column[i + AHEAD] * STRIDE;
+            for (int k = 0; k < 2 * LANES; k += LINE)
+                __builtin_prefetch(ahead + k);
         }
+        const real *const right = x + (int64_t)column[i] * STRIDE;
+        vector even = d0 * *(const vector *)(right + 0 * LANES);
+        vector odd = d1 * *(const vector *)(right + 1 * LANES);
+        const real sum = sum_lanes(even + odd);
+        result[i] = more ? result[i] + sum : sum;
     }
-    vector s8 = {0}, s9 = {0}, s10 = {0}, s11 = {0}, s12 = {0}, s13 = {0}, s14 = {0}, s15 = {0};
-    {
-        const real *const x8 = x + (int64_t)column[8] * STRIDE;
-        const real *const x9 = x + (int64_t)column[9] * STRIDE;
-        const real *const x10 = x + (int64_t)column[10] * STRIDE;
-        const real *const x11 = x + (int64_t)column[11] * STRIDE;
-        const real *const x12 = x + (int64_t)column[12] * STRIDE;
-        const real *const x13 = x + (int64_t)column[13] * STRIDE;
-        const real *const x14 = x + (int64_t)column[14] * STRIDE;
-        const real *const x15 = x + (int64_t)column[15] * STRIDE;
-        for (int start = 0; start < WIDTH; start += LANES) {
-            const vector d = *(const vector *)(dz + start);
-            s8 += d * *(const vector *)(x8 + start);
-            s9 += d * *(const vector *)(x9 + start);
-            s10 += d * *(const vector *)(x10 + start);
-            s11 += d * *(const vector *)(x11 + start);
-            s12 += d * *(const vector *)(x12 + start);
-            s13 += d * *(const vector *)(x13 + start);
-            s14 += d * *(const vector *)(x14 + start);
-            s15 += d * *(const vector *)(x15 + start);
-        }
-    }
-    s0 = SHUFFLE(s0, s1, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s0, s1, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s2 = SHUFFLE(s2, s3, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s2, s3, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s4 = SHUFFLE(s4, s5, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s4, s5, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s6 = SHUFFLE(s6, s7, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s6, s7, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s8 = SHUFFLE(s8, s9, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s8, s9, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s10 = SHUFFLE(s10, s11, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s10, s11, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s12 = SHUFFLE(s12, s13, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s12, s13, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s14 = SHUFFLE(s14, s15, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s14, s15, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s0 = SHUFFLE(s0, s2, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-        + SHUFFLE(s0, s2, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    s4 = SHUFFLE(s4, s6, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-        + SHUFFLE(s4, s6, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    s8 = SHUFFLE(s8, s10, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-        + SHUFFLE(s8, s10, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    s12 = SHUFFLE(s12, s14, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-        + SHUFFLE(s12, s14, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    s0 = SHUFFLE(s0, s4, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
-        + SHUFFLE(s0, s4, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-    s8 = SHUFFLE(s8, s12, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
-        + SHUFFLE(s8, s12, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-    s0 = SHUFFLE(s0, s8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
-        + SHUFFLE(s0, s8, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-    *(vector *)(result + 0) = s0;
 }
 
 /* Four numbers, of which nothing is known to be aligned. */
@@ -1818,25 +1744,6 @@ KERNEL sddmm_blocked_store(Array *weight, const real *restrict dz, const real *r
         }
 }
 
-/* sum over the batch
- *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
- *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
- *   residual.nerva:13: stem   = relu(linear(x / 16, width))
- */
-KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
-{
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < rows; row++) {
-        const real *const input_row = input + row * STRIDE;
-        real sum_of = 0;
-        #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < WIDTH; column++) {
-            sum_of += column < count ? input_row[column] : 0;
-        }
-        to_sum_of[row] = sum_of;
-    }
-}
-
 /* transposed W times dz, total, add_slope, relu_slope
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
@@ -1866,67 +1773,35 @@ KERNEL spmm_transposed_total_relu_slope(const Array *weight, const real *restric
     }
 }
 
-/* dz times transposed x at the non-zeros of W
+/* dz times transposed x at the non-zeros of W, sum over the batch
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real *restrict to_gradient)
+KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_sum_of, real *restrict to_gradient, int count)
 {
     const Index *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
-    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
-     * block of non-zeros may end beyond its panel; the last ones of a row are less than a block. */
-    for (int64_t strip = mine.begin; strip < mine.end; strip += PANEL_STRIP) {
-        const int64_t tall = at_most(mine.end - strip, PANEL_STRIP);
-        const int64_t *const ends = weight->row_start + strip + 1;
-        int64_t next[PANEL_STRIP];
-        memcpy(next, ends - 1, sizeof *next * (size_t)tall);
-        for (int64_t limit = panel;; limit += panel) {
-            for (int64_t part = 0; part < tall; part++) {
-                const real *const here = dz + (strip + part) * STRIDE;
-                const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
-                if (panel < weight->columns)
-                    for (int64_t q = 0; q < ends[ahead] - next[ahead] && q < span; q += LINE) {
-                        __builtin_prefetch(&column[next[ahead] + q]);
-                    }
+    for (int64_t row = mine.begin; row < mine.end; row++) {
+        const real *const here = dz + row * STRIDE;
 
-                _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-                int64_t begin = next[part];
-                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
-                    dots(here, x, column + begin, gradient);
-                    #pragma omp simd
-                    for (int i = 0; i < BLOCK; i++) {
-                        const int64_t q = begin + i;
-                        const real g = gradient[i];
-                        to_gradient[q] = g;
-                    }
-
-                }
-                if (limit >= weight->columns && begin < end) {
-                    const int rest = (int)(end - begin);
-                    if (2 * rest < BLOCK)
-                        for (int i = 0; i < rest; i++)
-                            gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
-                    else {
-                        Index padded[BLOCK];
-                        for (int i = 0; i < BLOCK; i++)
-                            padded[i] = column[begin + (i < rest ? i : 0)];
-                        dots(here, x, padded, gradient);
-                    }
-                    #pragma omp simd
-                    for (int i = 0; i < rest; i++) {
-                        const int64_t q = begin + i;
-                        const real g = gradient[i];
-                        to_gradient[q] = g;
-                    }
-
-                }
-                next[part] = begin;
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < WIDTH; column++) {
+            sum_of += column < count ? here[column] : 0;
+        }
+        to_sum_of[row] = sum_of;
+        const int64_t end = weight->row_start[row + 1];
+        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+            const int found = (int)at_most(end - begin, UPDATED);
+            real gradient[UPDATED];
+            dots_2(here, x, column + begin, found, 1, 0, gradient);
+            #pragma omp simd
+            for (int i = 0; i < found; i++) {
+                const int64_t q = begin + i;
+                const real g = gradient[i];
+                to_gradient[q] = g;
             }
-            if (limit >= weight->columns)
-                break;
         }
     }
 }
@@ -2100,159 +1975,68 @@ KERNEL sddmm_blocked_nesterov(Array *weight, const real *restrict dz, const real
         }
 }
 
-/* sum over the batch, update by nesterov
+/* dz times transposed x at the non-zeros of W, update by nesterov, sum over the batch
  *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
  *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
- *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-KERNEL featurewise_nesterov(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
+KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, int count)
 {
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < rows; row++) {
-        const real *const input_row = input + row * STRIDE;
+    const Index *const column = weight->column;
+    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    for (int64_t row = mine.begin; row < mine.end; row++) {
+        const real *const here = dz + row * STRIDE;
+
         real sum_of = 0;
         #pragma omp simd reduction(+:sum_of)
         for (int column = 0; column < WIDTH; column++) {
-            sum_of += column < count ? input_row[column] : 0;
+            sum_of += column < count ? here[column] : 0;
         }
         update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
-    }
-}
-
-/* dz times transposed x at the non-zeros of W, update by nesterov
- *   residual.nerva:15: block2 = block1 + 0.5 * relu(linear(block1, width, weights = he(fan_in = "sparse")))
- *   residual.nerva:14: block1 = stem + 0.5 * relu(linear(stem, width, weights = he(fan_in = "sparse")))
- */
-KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step)
-{
-    const Index *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
-    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
-     * block of non-zeros may end beyond its panel; the last ones of a row are less than a block. */
-    for (int64_t strip = mine.begin; strip < mine.end; strip += PANEL_STRIP) {
-        const int64_t tall = at_most(mine.end - strip, PANEL_STRIP);
-        const int64_t *const ends = weight->row_start + strip + 1;
-        int64_t next[PANEL_STRIP];
-        memcpy(next, ends - 1, sizeof *next * (size_t)tall);
-        for (int64_t limit = panel;; limit += panel) {
-            for (int64_t part = 0; part < tall; part++) {
-                const real *const here = dz + (strip + part) * STRIDE;
-                const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
-                if (panel < weight->columns)
-                    for (int64_t q = 0; q < ends[ahead] - next[ahead] && q < span; q += LINE) {
-                        __builtin_prefetch(&column[next[ahead] + q]);
-                        __builtin_prefetch(&weight->value[next[ahead] + q], 1);
-                        __builtin_prefetch(&weight->state[0][next[ahead] + q], 1);
-                        __builtin_prefetch(&weight->position[next[ahead] + q], 1);
-                    }
-
-                _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-                int64_t begin = next[part];
-                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
-                    dots(here, x, column + begin, gradient);
-                    #pragma omp simd
-                    for (int i = 0; i < BLOCK; i++) {
-                        const int64_t q = begin + i;
-                        const real g = gradient[i];
-                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-                    }
-                    for (int64_t q = begin; q < begin + BLOCK; q++) {
-                        weight->transposed[weight->position[q]] = weight->value[q];
-                    }
-
-                }
-                if (limit >= weight->columns && begin < end) {
-                    const int rest = (int)(end - begin);
-                    if (2 * rest < BLOCK)
-                        for (int i = 0; i < rest; i++)
-                            gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
-                    else {
-                        Index padded[BLOCK];
-                        for (int i = 0; i < BLOCK; i++)
-                            padded[i] = column[begin + (i < rest ? i : 0)];
-                        dots(here, x, padded, gradient);
-                    }
-                    #pragma omp simd
-                    for (int i = 0; i < rest; i++) {
-                        const int64_t q = begin + i;
-                        const real g = gradient[i];
-                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-                    }
-                    for (int64_t q = begin; q < begin + rest; q++) {
-                        weight->transposed[weight->position[q]] = weight->value[q];
-                    }
-
-                }
-                next[part] = begin;
+        const int64_t end = weight->row_start[row + 1];
+        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+            const int found = (int)at_most(end - begin, UPDATED);
+            real gradient[UPDATED];
+            dots_2(here, x, column + begin, found, 1, 0, gradient);
+            #pragma omp simd
+            for (int i = 0; i < found; i++) {
+                const int64_t q = begin + i;
+                const real g = gradient[i];
+                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
             }
-            if (limit >= weight->columns)
-                break;
+            for (int64_t q = begin; q < begin + found; q++) {
+                weight->transposed[weight->position[q]] = weight->value[q];
+            }
         }
     }
 }
 
-/* dz times transposed x at the non-zeros of W, update by nesterov
+/* dz times transposed x at the non-zeros of W, update by nesterov, sum over the batch
  *   residual.nerva:13: stem   = relu(linear(x / 16, width))
  */
-KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step)
+KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, int count)
 {
     const Index *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
-    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
-     * block of non-zeros may end beyond its panel; the last ones of a row are less than a block. */
-    for (int64_t strip = mine.begin; strip < mine.end; strip += PANEL_STRIP) {
-        const int64_t tall = at_most(mine.end - strip, PANEL_STRIP);
-        const int64_t *const ends = weight->row_start + strip + 1;
-        int64_t next[PANEL_STRIP];
-        memcpy(next, ends - 1, sizeof *next * (size_t)tall);
-        for (int64_t limit = panel;; limit += panel) {
-            for (int64_t part = 0; part < tall; part++) {
-                const real *const here = dz + (strip + part) * STRIDE;
-                const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
-                if (panel < weight->columns)
-                    for (int64_t q = 0; q < ends[ahead] - next[ahead] && q < span; q += LINE) {
-                        __builtin_prefetch(&column[next[ahead] + q]);
-                        __builtin_prefetch(&weight->value[next[ahead] + q], 1);
-                        __builtin_prefetch(&weight->state[0][next[ahead] + q], 1);
-                    }
+    for (int64_t row = mine.begin; row < mine.end; row++) {
+        const real *const here = dz + row * STRIDE;
 
-                _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-                int64_t begin = next[part];
-                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
-                    dots(here, x, column + begin, gradient);
-                    #pragma omp simd
-                    for (int i = 0; i < BLOCK; i++) {
-                        const int64_t q = begin + i;
-                        const real g = gradient[i];
-                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-                    }
-
-                }
-                if (limit >= weight->columns && begin < end) {
-                    const int rest = (int)(end - begin);
-                    if (2 * rest < BLOCK)
-                        for (int i = 0; i < rest; i++)
-                            gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
-                    else {
-                        Index padded[BLOCK];
-                        for (int i = 0; i < BLOCK; i++)
-                            padded[i] = column[begin + (i < rest ? i : 0)];
-                        dots(here, x, padded, gradient);
-                    }
-                    #pragma omp simd
-                    for (int i = 0; i < rest; i++) {
-                        const int64_t q = begin + i;
-                        const real g = gradient[i];
-                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-                    }
-
-                }
-                next[part] = begin;
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < WIDTH; column++) {
+            sum_of += column < count ? here[column] : 0;
+        }
+        update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
+        const int64_t end = weight->row_start[row + 1];
+        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+            const int found = (int)at_most(end - begin, UPDATED);
+            real gradient[UPDATED];
+            dots_2(here, x, column + begin, found, 1, 0, gradient);
+            #pragma omp simd
+            for (int i = 0; i < found; i++) {
+                const int64_t q = begin + i;
+                const real g = gradient[i];
+                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
             }
-            if (limit >= weight->columns)
-                break;
         }
     }
 }
@@ -2412,16 +2196,13 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     spmm_transposed_blocked_relu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 30720, 8, arena + 12288, arena + 20480, arena + 24576, count);  /* block2.grad, block2.linear.grad */
     sddmm_blocked_store(&model->arrays[Y_WEIGHT], arena + 30720, arena + 16384, 96, gradients[6]);  /* y.weight.grad */
     meet(run);
-    featurewise_store(128, arena + 24576, gradients[5], count);  /* block2.bias.grad */
     spmm_transposed_total_relu_slope(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].transposed, arena + 24576, arena + 20480, arena + 4096, arena + 12288, arena + 16384, count);  /* block1.grad.2, block1.linear.grad */
-    sddmm_store(&model->arrays[BLOCK2_WEIGHT], arena + 24576, arena + 8192, 128, gradients[4]);  /* block2.weight.grad */
+    sddmm_store(&model->arrays[BLOCK2_WEIGHT], arena + 24576, arena + 8192, gradients[5], gradients[4], count);  /* block2.weight.grad, block2.bias.grad */
     meet(run);
-    featurewise_store(128, arena + 16384, gradients[3], count);  /* block1.bias.grad */
     spmm_transposed_relu_slope(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].transposed, arena + 16384, arena + 12288, arena + 0, arena + 4096, count);  /* stem.linear.grad */
-    sddmm_store(&model->arrays[BLOCK1_WEIGHT], arena + 16384, arena + 0, 128, gradients[2]);  /* block1.weight.grad */
+    sddmm_store(&model->arrays[BLOCK1_WEIGHT], arena + 16384, arena + 0, gradients[3], gradients[2], count);  /* block1.weight.grad, block1.bias.grad */
     meet(run);
-    featurewise_store(128, arena + 4096, gradients[1], count);  /* stem.bias.grad */
-    sddmm_store(&model->arrays[STEM_WEIGHT], arena + 4096, arena + 28672, 64, gradients[0]);  /* stem.weight.grad */
+    sddmm_store(&model->arrays[STEM_WEIGHT], arena + 4096, arena + 28672, gradients[1], gradients[0], count);  /* stem.weight.grad, stem.bias.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -2454,15 +2235,12 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
     meet(run);
     spmm_transposed_total_relu_slope(&model->arrays[BLOCK2_WEIGHT], model->arrays[BLOCK2_WEIGHT].transposed, arena + 24576, arena + 20480, arena + 4096, arena + 12288, arena + 28672, count);  /* block1.grad.2, block1.linear.grad */
     sddmm_blocked_nesterov(&model->arrays[Y_WEIGHT], arena + 34816, arena + 16384, 96, run->lr, run->step);  /* y.weight */
-    featurewise_nesterov(128, run->lr, run->step, arena + 24576, &model->arrays[BLOCK2_BIAS], count);  /* block2.bias */
     meet(run);
     spmm_transposed_relu_slope(&model->arrays[BLOCK1_WEIGHT], model->arrays[BLOCK1_WEIGHT].transposed, arena + 28672, arena + 12288, arena + 0, arena + 4096, count);  /* stem.linear.grad */
-    sddmm_nesterov(&model->arrays[BLOCK2_WEIGHT], arena + 24576, arena + 8192, 128, run->lr, run->step);  /* block2.weight */
-    featurewise_nesterov(128, run->lr, run->step, arena + 28672, &model->arrays[BLOCK1_BIAS], count);  /* block1.bias */
+    sddmm_nesterov(&model->arrays[BLOCK2_WEIGHT], arena + 24576, arena + 8192, &model->arrays[BLOCK2_BIAS], run->lr, run->step, count);  /* block2.weight, block2.bias */
     meet(run);
-    sddmm_nesterov(&model->arrays[BLOCK1_WEIGHT], arena + 28672, arena + 0, 128, run->lr, run->step);  /* block1.weight */
-    featurewise_nesterov(128, run->lr, run->step, arena + 4096, &model->arrays[STEM_BIAS], count);  /* stem.bias */
-    sddmm_nesterov_2(&model->arrays[STEM_WEIGHT], arena + 4096, arena + 32768, 64, run->lr, run->step);  /* stem.weight */
+    sddmm_nesterov(&model->arrays[BLOCK1_WEIGHT], arena + 28672, arena + 0, &model->arrays[BLOCK1_BIAS], run->lr, run->step, count);  /* block1.weight, block1.bias */
+    sddmm_nesterov_2(&model->arrays[STEM_WEIGHT], arena + 4096, arena + 32768, &model->arrays[STEM_BIAS], run->lr, run->step, count);  /* stem.weight, stem.bias */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }

@@ -81,7 +81,8 @@ enum {
     STRIDE = 32,    /* numbers from one row of an activation to the next */
     STRIP = 64,       /* rows of a product that one thread goes through together */
     PANEL_STRIP = 256, /* the same where they go through panels */
-    BLOCK = 16         /* non-zeros whose gradients are computed at once */
+    BLOCK = 16,        /* dot products that are computed at once */
+    UPDATED = 64        /* non-zeros of a row that are updated together */
 };
 enum {
     VECTOR_BYTES = 64,
@@ -842,110 +843,35 @@ static inline void sparse_tile_2(const real *value, const Index *index, int64_t 
     to[1] = s1;
 }
 
-/* The sum of a vector's lanes, by halves. */
+/* The sum of a vector's lanes: of neighbours first, then of theirs. */
 static inline real sum_lanes(vector lanes)
 {
+    lanes += SHUFFLE(lanes, lanes, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+    lanes += SHUFFLE(lanes, lanes, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    lanes += SHUFFLE(lanes, lanes, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
     lanes += SHUFFLE(lanes, lanes, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-    lanes += SHUFFLE(lanes, lanes, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3);
-    lanes += SHUFFLE(lanes, lanes, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1);
-    lanes += SHUFFLE(lanes, lanes, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0);
     return lanes[0];
 }
 
-/* Σ_c a[c] · b[c] over the batch. */
-static inline real dot(const real *a, const real *b)
+/* result[i] = Σ_c dz[c] · x[column[i], c] over 2 vectors of samples, or that `more`, for some non-zeros of
+ * one row: dz stays in registers. Rows of x that are needed later are fetched from wherever they lie. */
+static inline void dots_2(const real *dz, const real *x, const Index *column, int count, int fetch,
+                            int more, real *result)
 {
-    vector even = {0}, odd = {0};
-    const vector *const left = (const vector *)a;
-    int k = 0;
-    for (; k + 2 * LANES <= WIDTH; k += 2 * LANES) {
-        even += left[k / LANES] * *(const vector *)(b + k);
-        odd += left[k / LANES + 1] * *(const vector *)(b + k + LANES);
-    }
-    if (k < WIDTH)
-        even += left[k / LANES] * *(const vector *)(b + k);
-    return sum_lanes(even + odd);
-}
-
-/* result[i] = Σ_c dz[c] · x[column[i], c] for a block of non-zeros of one row: 8 sums at a time stay
- * in registers, and the lanes of as many vectors as one has lanes are added up together. */
-static inline void dots(const real *dz, const real *x, const Index *column, real *result)
-{
-    vector s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0}, s6 = {0}, s7 = {0};
-    {
-        const real *const x0 = x + (int64_t)column[0] * STRIDE;
-        const real *const x1 = x + (int64_t)column[1] * STRIDE;
-        const real *const x2 = x + (int64_t)column[2] * STRIDE;
-        const real *const x3 = x + (int64_t)column[3] * STRIDE;
-        const real *const x4 = x + (int64_t)column[4] * STRIDE;
-        const real *const x5 = x + (int64_t)column[5] * STRIDE;
-        const real *const x6 = x + (int64_t)column[6] * STRIDE;
-        const real *const x7 = x + (int64_t)column[7] * STRIDE;
-        for (int start = 0; start < WIDTH; start += LANES) {
-            const vector d = *(const vector *)(dz + start);
-            s0 += d * *(const vector *)(x0 + start);
-            s1 += d * *(const vector *)(x1 + start);
-            s2 += d * *(const vector *)(x2 + start);
-            s3 += d * *(const vector *)(x3 + start);
-            s4 += d * *(const vector *)(x4 + start);
-            s5 += d * *(const vector *)(x5 + start);
-            s6 += d * *(const vector *)(x6 + start);
-            s7 += d * *(const vector *)(x7 + start);
+    const vector *const left = (const vector *)dz;
+    const vector d0 = left[0], d1 = left[1];
+    for (int i = 0; i < count; i++) {
+        if (fetch) {
+            const real *const ahead = x + (int64_t)column[i + AHEAD] * STRIDE;
+            for (int k = 0; k < 2 * LANES; k += LINE)
+                __builtin_prefetch(ahead + k);
         }
+        const real *const right = x + (int64_t)column[i] * STRIDE;
+        vector even = d0 * *(const vector *)(right + 0 * LANES);
+        vector odd = d1 * *(const vector *)(right + 1 * LANES);
+        const real sum = sum_lanes(even + odd);
+        result[i] = more ? result[i] + sum : sum;
     }
-    vector s8 = {0}, s9 = {0}, s10 = {0}, s11 = {0}, s12 = {0}, s13 = {0}, s14 = {0}, s15 = {0};
-    {
-        const real *const x8 = x + (int64_t)column[8] * STRIDE;
-        const real *const x9 = x + (int64_t)column[9] * STRIDE;
-        const real *const x10 = x + (int64_t)column[10] * STRIDE;
-        const real *const x11 = x + (int64_t)column[11] * STRIDE;
-        const real *const x12 = x + (int64_t)column[12] * STRIDE;
-        const real *const x13 = x + (int64_t)column[13] * STRIDE;
-        const real *const x14 = x + (int64_t)column[14] * STRIDE;
-        const real *const x15 = x + (int64_t)column[15] * STRIDE;
-        for (int start = 0; start < WIDTH; start += LANES) {
-            const vector d = *(const vector *)(dz + start);
-            s8 += d * *(const vector *)(x8 + start);
-            s9 += d * *(const vector *)(x9 + start);
-            s10 += d * *(const vector *)(x10 + start);
-            s11 += d * *(const vector *)(x11 + start);
-            s12 += d * *(const vector *)(x12 + start);
-            s13 += d * *(const vector *)(x13 + start);
-            s14 += d * *(const vector *)(x14 + start);
-            s15 += d * *(const vector *)(x15 + start);
-        }
-    }
-    s0 = SHUFFLE(s0, s1, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s0, s1, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s2 = SHUFFLE(s2, s3, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s2, s3, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s4 = SHUFFLE(s4, s5, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s4, s5, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s6 = SHUFFLE(s6, s7, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s6, s7, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s8 = SHUFFLE(s8, s9, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s8, s9, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s10 = SHUFFLE(s10, s11, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s10, s11, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s12 = SHUFFLE(s12, s13, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s12, s13, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s14 = SHUFFLE(s14, s15, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
-        + SHUFFLE(s14, s15, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    s0 = SHUFFLE(s0, s2, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-        + SHUFFLE(s0, s2, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    s4 = SHUFFLE(s4, s6, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-        + SHUFFLE(s4, s6, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    s8 = SHUFFLE(s8, s10, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-        + SHUFFLE(s8, s10, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    s12 = SHUFFLE(s12, s14, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-        + SHUFFLE(s12, s14, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    s0 = SHUFFLE(s0, s4, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
-        + SHUFFLE(s0, s4, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-    s8 = SHUFFLE(s8, s12, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
-        + SHUFFLE(s8, s12, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-    s0 = SHUFFLE(s0, s8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
-        + SHUFFLE(s0, s8, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-    *(vector *)(result + 0) = s0;
 }
 
 /* Four numbers, of which nothing is known to be aligned. */
@@ -1412,6 +1338,7 @@ KERNEL featurewise_var_standardize_relu(int64_t rows, const real *restrict input
             to_standardize_row[column] = column < count ? standardize_value : 0;
             to_relu_row[column] = column < count ? relu_value : 0;
         }
+
     }
 }
 
@@ -1467,25 +1394,6 @@ KERNEL samplewise_2(const real *restrict input, real *restrict to_select_slope, 
     }
 }
 
-/* sum over the batch
- *   residual_blocks.nerva:17: y      = linear(second, 10)
- *   blocks.nerva:7: return x + scale * linear(inner, width)
- *   residual_blocks.nerva:14: stem   = relu(linear(x / 16, width))
- */
-KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restrict to_sum_of, int count)
-{
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < rows; row++) {
-        const real *const input_row = input + row * STRIDE;
-        real sum_of = 0;
-        #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < WIDTH; column++) {
-            sum_of += column < count ? input_row[column] : 0;
-        }
-        to_sum_of[row] = sum_of;
-    }
-}
-
 /* transposed W times dz, add_slope
  *   residual_blocks.nerva:17: y      = linear(second, 10)
  *   blocks.nerva:7: return x + scale * linear(inner, width)
@@ -1529,68 +1437,35 @@ KERNEL spmm_transposed_blocked_add_slope(const Array *weight, const real *restri
         }
 }
 
-/* dz times transposed x at the non-zeros of W
+/* dz times transposed x at the non-zeros of W, sum over the batch
  *   residual_blocks.nerva:17: y      = linear(second, 10)
  *   blocks.nerva:7: return x + scale * linear(inner, width)
- *   blocks.nerva:6: inner = relu(batch_norm(linear(x, inside, bias = false)))
  *   residual_blocks.nerva:14: stem   = relu(linear(x / 16, width))
  */
-KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real *restrict to_gradient)
+KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_sum_of, real *restrict to_gradient, int count)
 {
     const Index *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
-    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
-     * block of non-zeros may end beyond its panel; the last ones of a row are less than a block. */
-    for (int64_t strip = mine.begin; strip < mine.end; strip += PANEL_STRIP) {
-        const int64_t tall = at_most(mine.end - strip, PANEL_STRIP);
-        const int64_t *const ends = weight->row_start + strip + 1;
-        int64_t next[PANEL_STRIP];
-        memcpy(next, ends - 1, sizeof *next * (size_t)tall);
-        for (int64_t limit = panel;; limit += panel) {
-            for (int64_t part = 0; part < tall; part++) {
-                const real *const here = dz + (strip + part) * STRIDE;
-                const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
-                if (panel < weight->columns)
-                    for (int64_t q = 0; q < ends[ahead] - next[ahead] && q < span; q += LINE) {
-                        __builtin_prefetch(&column[next[ahead] + q]);
-                    }
+    for (int64_t row = mine.begin; row < mine.end; row++) {
+        const real *const here = dz + row * STRIDE;
 
-                _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-                int64_t begin = next[part];
-                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
-                    dots(here, x, column + begin, gradient);
-                    #pragma omp simd
-                    for (int i = 0; i < BLOCK; i++) {
-                        const int64_t q = begin + i;
-                        const real g = gradient[i];
-                        to_gradient[q] = g;
-                    }
-
-                }
-                if (limit >= weight->columns && begin < end) {
-                    const int rest = (int)(end - begin);
-                    if (2 * rest < BLOCK)
-                        for (int i = 0; i < rest; i++)
-                            gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
-                    else {
-                        Index padded[BLOCK];
-                        for (int i = 0; i < BLOCK; i++)
-                            padded[i] = column[begin + (i < rest ? i : 0)];
-                        dots(here, x, padded, gradient);
-                    }
-                    #pragma omp simd
-                    for (int i = 0; i < rest; i++) {
-                        const int64_t q = begin + i;
-                        const real g = gradient[i];
-                        to_gradient[q] = g;
-                    }
-
-                }
-                next[part] = begin;
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < WIDTH; column++) {
+            sum_of += column < count ? here[column] : 0;
+        }
+        to_sum_of[row] = sum_of;
+        const int64_t end = weight->row_start[row + 1];
+        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+            const int found = (int)at_most(end - begin, UPDATED);
+            real gradient[UPDATED];
+            dots_2(here, x, column + begin, found, 1, 0, gradient);
+            #pragma omp simd
+            for (int i = 0; i < found; i++) {
+                const int64_t q = begin + i;
+                const real g = gradient[i];
+                to_gradient[q] = g;
             }
-            if (limit >= weight->columns)
-                break;
         }
     }
 }
@@ -1654,6 +1529,7 @@ KERNEL featurewise_standardize_slope(int64_t rows, const real *restrict input, c
             const real standardize_slope_value = (batch_norm_slope_value_3 - (sum_of_3 + input_3_row[column] * sum_of_4) / samples) / sqrtf(var_value + 1e-05f);
             to_standardize_slope_row[column] = column < count ? standardize_slope_value : 0;
         }
+
     }
 }
 
@@ -1679,6 +1555,30 @@ KERNEL spmm_transposed_total_add_slope(const Array *weight, const real *restrict
                 const real add_slope_value = 0.5f * total_value;
                 to_total_row[column] = column < live ? total_value : 0;
                 to_add_slope_row[column] = column < live ? add_slope_value : 0;
+            }
+        }
+    }
+}
+
+/* dz times transposed x at the non-zeros of W
+ *   blocks.nerva:6: inner = relu(batch_norm(linear(x, inside, bias = false)))
+ */
+KERNEL sddmm_store_2(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
+{
+    const Index *const column = weight->column;
+    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    for (int64_t row = mine.begin; row < mine.end; row++) {
+        const real *const here = dz + row * STRIDE;
+        const int64_t end = weight->row_start[row + 1];
+        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+            const int found = (int)at_most(end - begin, UPDATED);
+            real gradient[UPDATED];
+            dots_2(here, x, column + begin, found, 1, 0, gradient);
+            #pragma omp simd
+            for (int i = 0; i < found; i++) {
+                const int64_t q = begin + i;
+                const real g = gradient[i];
+                to_gradient[q] = g;
             }
         }
     }
@@ -1750,6 +1650,7 @@ KERNEL featurewise_mean_var_unbiased(int64_t rows, const real *restrict input, r
             to_standardize_row[column] = column < count ? standardize_value : 0;
             to_relu_row[column] = column < count ? relu_value : 0;
         }
+
     }
 }
 
@@ -1838,25 +1739,6 @@ KERNEL samplewise_3(const real *restrict input, real *restrict to_select_slope, 
     }
 }
 
-/* sum over the batch, update by nesterov
- *   residual_blocks.nerva:17: y      = linear(second, 10)
- *   blocks.nerva:7: return x + scale * linear(inner, width)
- *   residual_blocks.nerva:14: stem   = relu(linear(x / 16, width))
- */
-KERNEL featurewise_nesterov(int64_t rows, real lr, real step, const real *restrict input, Array *bias, int count)
-{
-    #pragma omp for schedule(static) nowait
-    for (int64_t row = 0; row < rows; row++) {
-        const real *const input_row = input + row * STRIDE;
-        real sum_of = 0;
-        #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < WIDTH; column++) {
-            sum_of += column < count ? input_row[column] : 0;
-        }
-        update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
-    }
-}
-
 /* update by running_average
  *   blocks.nerva:6: inner = relu(batch_norm(linear(x, inside, bias = false)))
  */
@@ -1872,79 +1754,41 @@ KERNEL featurewise_running_average(int64_t rows, real lr, real step, const real 
         update_running_average(&running_var->value[row], unbiased_value, lr, step);
         update_running_average(&running_mean_2->value[row], mean_value_2, lr, step);
         update_running_average(&running_var_2->value[row], unbiased_value_2, lr, step);
+
     }
 }
 
-/* dz times transposed x at the non-zeros of W, update by nesterov
+/* dz times transposed x at the non-zeros of W, update by nesterov, sum over the batch
  *   residual_blocks.nerva:17: y      = linear(second, 10)
  *   blocks.nerva:7: return x + scale * linear(inner, width)
- *   blocks.nerva:6: inner = relu(batch_norm(linear(x, inside, bias = false)))
  */
-KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step)
+KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, int count)
 {
     const Index *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
-    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
-     * block of non-zeros may end beyond its panel; the last ones of a row are less than a block. */
-    for (int64_t strip = mine.begin; strip < mine.end; strip += PANEL_STRIP) {
-        const int64_t tall = at_most(mine.end - strip, PANEL_STRIP);
-        const int64_t *const ends = weight->row_start + strip + 1;
-        int64_t next[PANEL_STRIP];
-        memcpy(next, ends - 1, sizeof *next * (size_t)tall);
-        for (int64_t limit = panel;; limit += panel) {
-            for (int64_t part = 0; part < tall; part++) {
-                const real *const here = dz + (strip + part) * STRIDE;
-                const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
-                if (panel < weight->columns)
-                    for (int64_t q = 0; q < ends[ahead] - next[ahead] && q < span; q += LINE) {
-                        __builtin_prefetch(&column[next[ahead] + q]);
-                        __builtin_prefetch(&weight->value[next[ahead] + q], 1);
-                        __builtin_prefetch(&weight->state[0][next[ahead] + q], 1);
-                        __builtin_prefetch(&weight->position[next[ahead] + q], 1);
-                    }
+    for (int64_t row = mine.begin; row < mine.end; row++) {
+        const real *const here = dz + row * STRIDE;
 
-                _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-                int64_t begin = next[part];
-                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
-                    dots(here, x, column + begin, gradient);
-                    #pragma omp simd
-                    for (int i = 0; i < BLOCK; i++) {
-                        const int64_t q = begin + i;
-                        const real g = gradient[i];
-                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-                    }
-                    for (int64_t q = begin; q < begin + BLOCK; q++) {
-                        weight->transposed[weight->position[q]] = weight->value[q];
-                    }
-
-                }
-                if (limit >= weight->columns && begin < end) {
-                    const int rest = (int)(end - begin);
-                    if (2 * rest < BLOCK)
-                        for (int i = 0; i < rest; i++)
-                            gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
-                    else {
-                        Index padded[BLOCK];
-                        for (int i = 0; i < BLOCK; i++)
-                            padded[i] = column[begin + (i < rest ? i : 0)];
-                        dots(here, x, padded, gradient);
-                    }
-                    #pragma omp simd
-                    for (int i = 0; i < rest; i++) {
-                        const int64_t q = begin + i;
-                        const real g = gradient[i];
-                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-                    }
-                    for (int64_t q = begin; q < begin + rest; q++) {
-                        weight->transposed[weight->position[q]] = weight->value[q];
-                    }
-
-                }
-                next[part] = begin;
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < WIDTH; column++) {
+            sum_of += column < count ? here[column] : 0;
+        }
+        update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
+        const int64_t end = weight->row_start[row + 1];
+        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+            const int found = (int)at_most(end - begin, UPDATED);
+            real gradient[UPDATED];
+            dots_2(here, x, column + begin, found, 1, 0, gradient);
+            #pragma omp simd
+            for (int i = 0; i < found; i++) {
+                const int64_t q = begin + i;
+                const real g = gradient[i];
+                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
             }
-            if (limit >= weight->columns)
-                break;
+            for (int64_t q = begin; q < begin + found; q++) {
+                weight->transposed[weight->position[q]] = weight->value[q];
+            }
         }
     }
 }
@@ -1987,70 +1831,64 @@ KERNEL featurewise_standardize_slope_nesterov(int64_t rows, real lr, real step, 
         }
         update_nesterov(&gamma_3->value[row], sum_of, &gamma_3->state[0][row], lr, step);
         update_nesterov(&beta->value[row], sum_of_2, &beta->state[0][row], lr, step);
+
     }
 }
 
 /* dz times transposed x at the non-zeros of W, update by nesterov
- *   residual_blocks.nerva:14: stem   = relu(linear(x / 16, width))
+ *   blocks.nerva:6: inner = relu(batch_norm(linear(x, inside, bias = false)))
  */
-KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, int64_t panel, real lr, real step)
+KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
     const Index *const column = weight->column;
     const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    const int64_t span = in_panel(weight->row_start, weight->rows, weight->columns, panel);
-    /* A strip of rows goes through the columns panel by panel, each of which stays in the cache. A
-     * block of non-zeros may end beyond its panel; the last ones of a row are less than a block. */
-    for (int64_t strip = mine.begin; strip < mine.end; strip += PANEL_STRIP) {
-        const int64_t tall = at_most(mine.end - strip, PANEL_STRIP);
-        const int64_t *const ends = weight->row_start + strip + 1;
-        int64_t next[PANEL_STRIP];
-        memcpy(next, ends - 1, sizeof *next * (size_t)tall);
-        for (int64_t limit = panel;; limit += panel) {
-            for (int64_t part = 0; part < tall; part++) {
-                const real *const here = dz + (strip + part) * STRIDE;
-                const int64_t end = ends[part], ahead = part + 1 < tall ? part + 1 : 0;
-                if (panel < weight->columns)
-                    for (int64_t q = 0; q < ends[ahead] - next[ahead] && q < span; q += LINE) {
-                        __builtin_prefetch(&column[next[ahead] + q]);
-                        __builtin_prefetch(&weight->value[next[ahead] + q], 1);
-                        __builtin_prefetch(&weight->state[0][next[ahead] + q], 1);
-                    }
-
-                _Alignas(VECTOR_BYTES) real gradient[BLOCK];
-                int64_t begin = next[part];
-                for (; begin + BLOCK <= end && column[begin] < limit; begin += BLOCK) {
-                    dots(here, x, column + begin, gradient);
-                    #pragma omp simd
-                    for (int i = 0; i < BLOCK; i++) {
-                        const int64_t q = begin + i;
-                        const real g = gradient[i];
-                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-                    }
-
-                }
-                if (limit >= weight->columns && begin < end) {
-                    const int rest = (int)(end - begin);
-                    if (2 * rest < BLOCK)
-                        for (int i = 0; i < rest; i++)
-                            gradient[i] = dot(here, x + (int64_t)column[begin + i] * STRIDE);
-                    else {
-                        Index padded[BLOCK];
-                        for (int i = 0; i < BLOCK; i++)
-                            padded[i] = column[begin + (i < rest ? i : 0)];
-                        dots(here, x, padded, gradient);
-                    }
-                    #pragma omp simd
-                    for (int i = 0; i < rest; i++) {
-                        const int64_t q = begin + i;
-                        const real g = gradient[i];
-                        update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-                    }
-
-                }
-                next[part] = begin;
+    for (int64_t row = mine.begin; row < mine.end; row++) {
+        const real *const here = dz + row * STRIDE;
+        const int64_t end = weight->row_start[row + 1];
+        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+            const int found = (int)at_most(end - begin, UPDATED);
+            real gradient[UPDATED];
+            dots_2(here, x, column + begin, found, 1, 0, gradient);
+            #pragma omp simd
+            for (int i = 0; i < found; i++) {
+                const int64_t q = begin + i;
+                const real g = gradient[i];
+                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
             }
-            if (limit >= weight->columns)
-                break;
+            for (int64_t q = begin; q < begin + found; q++) {
+                weight->transposed[weight->position[q]] = weight->value[q];
+            }
+        }
+    }
+}
+
+/* dz times transposed x at the non-zeros of W, update by nesterov, sum over the batch
+ *   residual_blocks.nerva:14: stem   = relu(linear(x / 16, width))
+ */
+KERNEL sddmm_nesterov_3(Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, int count)
+{
+    const Index *const column = weight->column;
+    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
+    for (int64_t row = mine.begin; row < mine.end; row++) {
+        const real *const here = dz + row * STRIDE;
+
+        real sum_of = 0;
+        #pragma omp simd reduction(+:sum_of)
+        for (int column = 0; column < WIDTH; column++) {
+            sum_of += column < count ? here[column] : 0;
+        }
+        update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
+        const int64_t end = weight->row_start[row + 1];
+        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+            const int found = (int)at_most(end - begin, UPDATED);
+            real gradient[UPDATED];
+            dots_2(here, x, column + begin, found, 1, 0, gradient);
+            #pragma omp simd
+            for (int i = 0; i < found; i++) {
+                const int64_t q = begin + i;
+                const real g = gradient[i];
+                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+            }
         }
     }
 }
@@ -2276,30 +2114,26 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     meet(run);
     samplewise_2(arena + 10176, arena + 9536, arena + 9216, arena + 9856, arena + 23552, count);  /* log_softmax.grad, y.exp, y.grad.2 */
     meet(run);
-    featurewise_store(10, arena + 23552, gradients[17], count);  /* y.bias.grad */
     spmm_transposed_blocked_add_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 23552, 8, arena + 9216, arena + 12288, count);  /* second.grad, second.linear.grad */
-    sddmm_store(&model->arrays[Y_WEIGHT], arena + 23552, arena + 6144, 96, gradients[16]);  /* y.weight.grad */
+    sddmm_store(&model->arrays[Y_WEIGHT], arena + 23552, arena + 6144, gradients[17], gradients[16], count);  /* y.weight.grad, y.bias.grad */
     meet(run);
-    featurewise_store(96, arena + 12288, gradients[15], count);  /* second.bias.grad */
     spmm_transposed(&model->arrays[SECOND_WEIGHT], model->arrays[SECOND_WEIGHT].transposed, arena + 12288, arena + 6144, count);  /* relu.2.grad */
-    sddmm_store(&model->arrays[SECOND_WEIGHT], arena + 12288, arena + 22016, 48, gradients[14]);  /* second.weight.grad */
+    sddmm_store(&model->arrays[SECOND_WEIGHT], arena + 12288, arena + 22016, gradients[15], gradients[14], count);  /* second.weight.grad, second.bias.grad */
     meet(run);
     featurewise_standardize_slope(48, arena + 6144, arena + 22016, arena + 20480, model->arrays[SECOND_INNER_GAMMA].value, gradients[10], gradients[11], arena + 25136, arena + 23552, count);  /* second.inner.gamma.grad.2, second.inner.beta.grad, second.inner.linear.grad.4 */
     meet(run);
     spmm_transposed_total_add_slope(&model->arrays[SECOND_INNER_WEIGHT], model->arrays[SECOND_INNER_WEIGHT].transposed, arena + 23552, arena + 9216, arena + 6144, arena + 12288, count);  /* first.grad.2, first.linear.grad */
-    sddmm_store(&model->arrays[SECOND_INNER_WEIGHT], arena + 23552, arena + 3072, 96, gradients[9]);  /* second.inner.weight.grad */
+    sddmm_store_2(&model->arrays[SECOND_INNER_WEIGHT], arena + 23552, arena + 3072, gradients[9]);  /* second.inner.weight.grad */
     meet(run);
-    featurewise_store(96, arena + 12288, gradients[8], count);  /* first.bias.grad */
     spmm_transposed(&model->arrays[FIRST_WEIGHT], model->arrays[FIRST_WEIGHT].transposed, arena + 12288, arena + 3072, count);  /* relu.grad */
-    sddmm_store(&model->arrays[FIRST_WEIGHT], arena + 12288, arena + 18944, 48, gradients[7]);  /* first.weight.grad */
+    sddmm_store(&model->arrays[FIRST_WEIGHT], arena + 12288, arena + 18944, gradients[8], gradients[7], count);  /* first.weight.grad, first.bias.grad */
     meet(run);
     featurewise_standardize_slope(48, arena + 3072, arena + 18944, arena + 17408, model->arrays[FIRST_INNER_GAMMA].value, gradients[3], gradients[4], arena + 25088, arena + 9216, count);  /* first.inner.gamma.grad.2, first.inner.beta.grad, first.inner.linear.grad.4 */
     meet(run);
     spmm_transposed_relu_slope(&model->arrays[FIRST_INNER_WEIGHT], model->arrays[FIRST_INNER_WEIGHT].transposed, arena + 9216, arena + 6144, arena + 0, arena + 3072, count);  /* stem.linear.grad */
-    sddmm_store(&model->arrays[FIRST_INNER_WEIGHT], arena + 9216, arena + 0, 96, gradients[2]);  /* first.inner.weight.grad */
+    sddmm_store_2(&model->arrays[FIRST_INNER_WEIGHT], arena + 9216, arena + 0, gradients[2]);  /* first.inner.weight.grad */
     meet(run);
-    featurewise_store(96, arena + 3072, gradients[1], count);  /* stem.bias.grad */
-    sddmm_store(&model->arrays[STEM_WEIGHT], arena + 3072, arena + 15360, 64, gradients[0]);  /* stem.weight.grad */
+    sddmm_store(&model->arrays[STEM_WEIGHT], arena + 3072, arena + 15360, gradients[1], gradients[0], count);  /* stem.weight.grad, stem.bias.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -2337,30 +2171,26 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
 {
     real *const arena = model->arena;
     spmm_transposed_blocked_add_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 25088, 8, arena + 9216, arena + 12288, count);  /* second.grad, second.linear.grad */
-    featurewise_nesterov(10, run->lr, run->step, arena + 25088, &model->arrays[Y_BIAS], count);  /* y.bias */
     featurewise_running_average(48, run->lr, run->step, arena + 23552, &model->arrays[FIRST_INNER_RUNNING_MEAN], arena + 23600, &model->arrays[FIRST_INNER_RUNNING_VAR], arena + 23648, &model->arrays[SECOND_INNER_RUNNING_MEAN], arena + 23696, &model->arrays[SECOND_INNER_RUNNING_VAR]);  /* first.inner.running_mean, first.inner.running_var, second.inner.running_mean, second.inner.running_var */
     meet(run);
     spmm_transposed(&model->arrays[SECOND_WEIGHT], model->arrays[SECOND_WEIGHT].transposed, arena + 12288, arena + 23552, count);  /* relu.2.grad */
-    sddmm_nesterov(&model->arrays[Y_WEIGHT], arena + 25088, arena + 6144, 96, run->lr, run->step);  /* y.weight */
-    featurewise_nesterov(96, run->lr, run->step, arena + 12288, &model->arrays[SECOND_BIAS], count);  /* second.bias */
+    sddmm_nesterov(&model->arrays[Y_WEIGHT], arena + 25088, arena + 6144, &model->arrays[Y_BIAS], run->lr, run->step, count);  /* y.weight, y.bias */
     meet(run);
     featurewise_standardize_slope_nesterov(48, run->lr, run->step, arena + 23552, arena + 22016, arena + 20480, model->arrays[SECOND_INNER_GAMMA].value, arena + 26672, arena + 25088, &model->arrays[SECOND_INNER_GAMMA], &model->arrays[SECOND_INNER_BETA], count);  /* second.inner.linear.grad.4 */
-    sddmm_nesterov(&model->arrays[SECOND_WEIGHT], arena + 12288, arena + 22016, 48, run->lr, run->step);  /* second.weight */
+    sddmm_nesterov(&model->arrays[SECOND_WEIGHT], arena + 12288, arena + 22016, &model->arrays[SECOND_BIAS], run->lr, run->step, count);  /* second.weight, second.bias */
     meet(run);
     spmm_transposed_total_add_slope(&model->arrays[SECOND_INNER_WEIGHT], model->arrays[SECOND_INNER_WEIGHT].transposed, arena + 25088, arena + 9216, arena + 6144, arena + 12288, count);  /* first.grad.2, first.linear.grad */
     meet(run);
     spmm_transposed(&model->arrays[FIRST_WEIGHT], model->arrays[FIRST_WEIGHT].transposed, arena + 12288, arena + 9216, count);  /* relu.grad */
-    sddmm_nesterov(&model->arrays[SECOND_INNER_WEIGHT], arena + 25088, arena + 3072, 96, run->lr, run->step);  /* second.inner.weight */
-    featurewise_nesterov(96, run->lr, run->step, arena + 12288, &model->arrays[FIRST_BIAS], count);  /* first.bias */
+    sddmm_nesterov_2(&model->arrays[SECOND_INNER_WEIGHT], arena + 25088, arena + 3072, run->lr, run->step);  /* second.inner.weight */
     meet(run);
     featurewise_standardize_slope_nesterov(48, run->lr, run->step, arena + 9216, arena + 18944, arena + 17408, model->arrays[FIRST_INNER_GAMMA].value, arena + 26624, arena + 10752, &model->arrays[FIRST_INNER_GAMMA], &model->arrays[FIRST_INNER_BETA], count);  /* first.inner.linear.grad.4 */
-    sddmm_nesterov(&model->arrays[FIRST_WEIGHT], arena + 12288, arena + 18944, 48, run->lr, run->step);  /* first.weight */
+    sddmm_nesterov(&model->arrays[FIRST_WEIGHT], arena + 12288, arena + 18944, &model->arrays[FIRST_BIAS], run->lr, run->step, count);  /* first.weight, first.bias */
     meet(run);
     spmm_transposed_relu_slope(&model->arrays[FIRST_INNER_WEIGHT], model->arrays[FIRST_INNER_WEIGHT].transposed, arena + 10752, arena + 6144, arena + 0, arena + 3072, count);  /* stem.linear.grad */
     meet(run);
-    sddmm_nesterov(&model->arrays[FIRST_INNER_WEIGHT], arena + 10752, arena + 0, 96, run->lr, run->step);  /* first.inner.weight */
-    featurewise_nesterov(96, run->lr, run->step, arena + 3072, &model->arrays[STEM_BIAS], count);  /* stem.bias */
-    sddmm_nesterov_2(&model->arrays[STEM_WEIGHT], arena + 3072, arena + 15360, 64, run->lr, run->step);  /* stem.weight */
+    sddmm_nesterov_2(&model->arrays[FIRST_INNER_WEIGHT], arena + 10752, arena + 0, run->lr, run->step);  /* first.inner.weight */
+    sddmm_nesterov_3(&model->arrays[STEM_WEIGHT], arena + 3072, arena + 15360, &model->arrays[STEM_BIAS], run->lr, run->step, count);  /* stem.weight, stem.bias */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
