@@ -17,7 +17,8 @@ _IN_USE = """
 real vector exp expm1 log log1p sqrt tanh erf pow fabs floor expf expm1f logf log1pf sqrtf tanhf
 erff powf fabsf floorf minimum maximum signum minimumf maximumf signumf copysign copysignf memcpy
 INFINITY NAN BATCH STRIDE WIDTH STRIP DEPTH BLOCK LANES JAM STRIPE GROUP COLUMNS ACROSS SAMPLES
-PANEL_STRIP UPDATED LINE AHEAD CHUNK VECTOR_BYTES at_most in_panel share
+PANEL_STRIP UPDATED LINE AHEAD CHUNK VECTOR_BYTES at_most in_panel rows_of
+cut_work cut next_part queue parts turn piece PIECES TIMES SIDE
 KERNEL INLINED float_of_bits double_of_bits abs min max y0 y1 yn j0 j1 jn gamma signgam
 """
 _FUNCTIONS = frozenset(

@@ -16,6 +16,11 @@ from nerva_dsl.codegen.shuffles import Shuffles
 from nerva_dsl.codegen.vector_math import Functions
 from nerva_dsl.tiling import Tiling
 
+# Templates of kernels whose work threads take from queues.
+_QUEUED = frozenset(
+    ("gather", "gather_bytes", "spmm", "spmm_bytes", "spmm_transposed", "sddmm", "sddmm_bytes")
+)
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -217,6 +222,11 @@ class Kernel:
     implements: tuple[str, ...] = ()
 
     @property
+    def queued(self) -> bool:
+        """Whether threads take its work from a queue, its first argument."""
+        return self.template in _QUEUED
+
+    @property
     def tiles(self) -> int:
         """How many tiles a row is cut into."""
         return sum(piece.count for piece in self.pieces)
@@ -235,12 +245,14 @@ class Call:
         arguments: what it is called with.
         comment: the values that it gives.
         group: number of the group among the graph's, whose part it is.
+        queue: number of the queue among the phase's; None if threads share its work otherwise.
     """
 
     kernel: str
     arguments: tuple[str, ...]
     comment: str
     group: int = 0
+    queue: int | None = None
 
 
 @dataclass(frozen=True)
@@ -446,6 +458,7 @@ class Plan:
             `step`, in double precision.
         regrow: how patterns change; None if they stay.
         watches: what is searched when the loss is not finite.
+        queues: most kernels of a phase that have one.
         groups: of the training step.
         measured: whether the step tells how long each of them takes.
         output_offset: place of the output in the arena after `predict`.
@@ -487,6 +500,7 @@ class Plan:
     rates: tuple[tuple[str, str], ...]
     regrow: RegrowPlan | None
     watches: tuple[Watch, ...]
+    queues: int
     groups: int
     measured: bool
     output_offset: int

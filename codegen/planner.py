@@ -198,6 +198,11 @@ def make_plan(
             program, constants, "".join(amount), SUM_REGISTERS[machine.vector_bytes]
         ),
         watches=_watches(program),
+        queues=max(
+            sum(call.queue is not None for call in phase)
+            for entry in entries
+            for phase in (*entry.before, *entry.after)
+        ),
         groups=len(program.graph("step").operations),
         measured=measured,
         output_offset=_offset(predict, output),
@@ -295,9 +300,10 @@ def _entry(program: Program, graph: Graph, context: Context, library: _Library) 
             continue
         kernel, calls = made
         key = library.add(kernel, group.origin)
-        phases.setdefault(group.phase, []).extend(
-            replace(call, kernel=key, group=place) for call in calls
-        )
+        phase = phases.setdefault(group.phase, [])
+        for call in calls:
+            queue = sum(other.queue is not None for other in phase) if kernel.queued else None
+            phase.append(replace(call, kernel=key, group=place, queue=queue))
     results = dict(graph.results)
     matrices = dict(program.confusions) if graph.name == "evaluate" else {}
     summing = graph.name in ("step", "evaluate", "growth")

@@ -105,6 +105,97 @@ typedef int32_t lane_numbers __attribute__((vector_size(VECTOR_BYTES)));
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (lane_numbers){ __VA_ARGS__ })
 #endif
 
+static inline int64_t at_most(int64_t size, int64_t most)
+{
+    return size < most ? size : most;
+}
+
+/* Threads share a kernel's work in parts. Each takes those of its own queue, of which there are as many
+ * as of the others', and then what is left in those: a processor may be slower than the others, because
+ * another program is there too. Counters start anew when all threads meet. */
+enum { QUEUES = 1, SHARERS = 16 };  /* kernels of a phase; threads beyond share queues */
+
+typedef struct {
+    _Alignas(64) atomic_int taken;   /* in a cache line of its own */
+} Counter;
+
+typedef struct {
+    Counter of[SHARERS];
+} Queue;
+
+/* Where a thread is in taking parts. */
+typedef struct {
+    Counter *counters;
+    int own, looked, queues;  /* its own queue; how many were found empty; how many there are */
+    int64_t each, parts;      /* in a queue; in all */
+} Parts;
+
+static Parts cut(Queue *queue, int64_t parts)
+{
+    const int threads = omp_get_num_threads(), queues = threads < SHARERS ? threads : SHARERS;
+    return (Parts){ .counters = queue->of, .own = omp_get_thread_num() % queues, .queues = queues,
+                    .each = (parts + queues - 1) / queues, .parts = parts };
+}
+
+/* The next part for this thread; -1 if all are taken. */
+static int64_t next_part(Parts *parts)
+{
+    for (; parts->looked < parts->queues; parts->looked++) {
+        const int queue = (parts->own + parts->looked) % parts->queues;
+        const int taken = atomic_fetch_add_explicit(&parts->counters[queue].taken, 1, memory_order_relaxed);
+        const int64_t part = queue * parts->each + taken;
+        if (taken < parts->each && part < parts->parts)
+            return part;
+    }
+    return -1;
+}
+
+enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
+
+typedef struct {
+    int64_t begin, end;
+} Rows;
+
+/* The first row before which lies so much work. */
+static int64_t row_after(const int64_t *start, int64_t rows, int64_t work)
+{
+    int64_t low = 0, high = rows;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (start[middle] + ROW_WORK * middle < work)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The rows of a tile of samples that belong to a part of a product's work. All tiles together are cut
+ * into parts of equal work; what a number is does not depend on who computes it. */
+static Rows rows_of(int64_t part, int64_t parts, const int64_t *start, int64_t rows, int tile, int tiles)
+{
+    const int64_t work = start[rows] + ROW_WORK * rows;
+    return (Rows){ row_after(start, rows, work * tiles * part / parts - work * tile),
+                   row_after(start, rows, work * tiles * (part + 1) / parts - work * tile) };
+}
+
+/* Into how many parts that is cut: so much work for each that taking it is nothing, or so many `strips`
+ * if there are any. */
+static Parts cut_work(Queue *queue, const int64_t *start, int64_t rows, int tiles, int64_t strips)
+{
+    enum { LEAST = 512, MOST = 8 };      /* work of a part; parts for each thread */
+    const int threads = omp_get_num_threads();
+    const int64_t most = threads > 1 ? at_most(MOST * threads, tiles * (strips ? strips : rows)) : 1;
+    return cut(queue, at_most((start[rows] + ROW_WORK * rows) * tiles / LEAST + 1, most));
+}
+
+/* Of how many non-zeros a row's part in a panel of so many columns is fetched ahead: their stream is
+ * too short for the processor to see it coming. */
+static inline int64_t in_panel(const int64_t *start, int64_t rows, int64_t columns, int64_t panel)
+{
+    return start[rows] / rows * panel / columns + LINE;
+}
+
 /* A parameter, the optimizer's state beside it and, for a sparse weight, its pattern: by rows (CSR)
  * and, where the transposed product is needed, by columns, with the values in both orders. */
 typedef struct {
@@ -148,6 +239,7 @@ static const struct {
 struct nerva_model {
     void *block;              /* one allocation holds everything */
     real *arena;
+    Queue *queues;            /* of the kernels of a phase */
     Array arrays[ARRAYS];
 };
 
@@ -165,6 +257,7 @@ static size_t lay_out(nerva_model *model, char *memory)
 {
     size_t used = 0;
     model->arena = take(memory, &used, sizeof(real) * ARENA);
+    model->queues = take(memory, &used, sizeof(Queue) * QUEUES);
     for (int i = 0; i < ARRAYS; i++) {
         Array *const array = &model->arrays[i];
         const size_t numbers = (size_t)SHAPE[i].numbers;
@@ -247,48 +340,6 @@ Index *nerva_column(nerva_model *model, int parameter)
     return model->arrays[parameter].column;
 }
 
-static inline int64_t at_most(int64_t size, int64_t most)
-{
-    return size < most ? size : most;
-}
-
-enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
-
-typedef struct {
-    int64_t begin, end;
-} Rows;
-
-/* The first row before which lies so much work. */
-static int64_t row_after(const int64_t *start, int64_t rows, int64_t work)
-{
-    int64_t low = 0, high = rows;
-    while (low < high) {
-        const int64_t middle = low + (high - low) / 2;
-        if (start[middle] + ROW_WORK * middle < work)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* The rows of a tile of samples that this thread computes. All tiles together are cut into as many
- * parts of equal work as there are threads; what a number is does not depend on who computes it. */
-static Rows share(const int64_t *start, int64_t rows, int tile, int tiles)
-{
-    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
-    const int64_t work = start[rows] + ROW_WORK * rows;
-    return (Rows){ row_after(start, rows, work * tiles * thread / threads - work * tile),
-                   row_after(start, rows, work * tiles * (thread + 1) / threads - work * tile) };
-}
-
-/* Of how many non-zeros a row's part in a panel of so many columns is fetched ahead: their stream is
- * too short for the processor to see it coming. */
-static inline int64_t in_panel(const int64_t *start, int64_t rows, int64_t columns, int64_t panel)
-{
-    return start[rows] / rows * panel / columns + LINE;
-}
-
 /* The one place that derives everything else from a pattern and its values: sorts the non-zeros by
  * column, counting them first. Linear in their number. Returns 0, or 1 if memory ran out. */
 int nerva_index(nerva_model *model, int parameter)
@@ -328,6 +379,7 @@ typedef struct {
     int64_t row, feature;
     int32_t layer;
     int threads;
+    Queue *queues;
     atomic_int arrived;       /* threads waiting in meet() */
     atomic_int round;         /* how often all have met */
 } Run;
@@ -339,6 +391,9 @@ static void meet(Run *run)
     enum { SPINS = 2000 };    /* some ten microseconds: longer than the phases of small models */
     const int round = atomic_load_explicit(&run->round, memory_order_acquire);
     if (atomic_fetch_add_explicit(&run->arrived, 1, memory_order_acq_rel) + 1 == run->threads) {
+        for (int i = 0; i < QUEUES * SHARERS; i++)
+            if (i % SHARERS < run->threads)
+                atomic_store_explicit(&run->queues[i / SHARERS].of[i % SHARERS].taken, 0, memory_order_relaxed);
         atomic_store_explicit(&run->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&run->round, round + 1, memory_order_release);
         return;
@@ -1305,72 +1360,76 @@ static inline void update_momentum(real *weight, real g, real *v_state, real lr,
  *   autoencoder.nerva:8: input x : float32[64]
  *   autoencoder.nerva:12: scaled  = x / 16
  */
-KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
+KERNEL gather_div(Queue *queue, const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
 {
     enum { FEATURES = 64 };
     /* A few samples at a time: their numbers come in as many streams, which the processor fetches
      * ahead, and what is written stays in the cache. */
-    #pragma omp for schedule(static) collapse(2) nowait
-    for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < WIDTH; start += LANES) {
-            const int live = count - start;
-            const real *sample[LANES];
-            for (int i = 0; i < LANES; i++) {
-                const int64_t place = first + start + i;
-                sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
-            }
-            vector strange = {0};     /* NaN where a number is not finite */
-            const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
-            for (int64_t block = left; block < right; block += LANES) {
-                const int width = (int)(right - block < LANES ? right - block : LANES);
-                _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
-                if (width == LANES)
-                    turn_real(sample, block, turned);
-                else
-                    for (int i = 0; i < LANES; i++)
-                        for (int feature = 0; feature < width; feature++)
-                            turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
-                for (int64_t row = block; row < block + width; row++) {
-                    strange += *(const vector *)turned[row - block] * 0;
-                    real *const to_div_row = to_div + row * STRIDE + start;
-                    #pragma omp simd
-                    for (int column = 0; column < LANES; column++) {
-                        const real div_value = turned[row - block][column] / 16.0f;
-                        to_div_row[column] = column < live ? div_value : 0;
-                    }
-                }
-            }
-            for (int i = 0; i < LANES && i < live; i++)
-                if (strange[i] != 0) {
-                    const int64_t place = first + start + i;
-                    report_input(run, order ? order[place] : place, sample[i], left, right);
-                }
+    enum { TIMES = (WIDTH + LANES - 1) / LANES, PIECES = (FEATURES + CHUNK - 1) / CHUNK * TIMES };
+    Parts parts = cut(queue, PIECES);
+    for (int64_t piece; (piece = next_part(&parts)) >= 0;) {
+        const int64_t left = piece / TIMES * CHUNK;
+        const int start = (int)(piece % TIMES) * LANES;
+        const int live = count - start;
+        const real *sample[LANES];
+        for (int i = 0; i < LANES; i++) {
+            const int64_t place = first + start + i;
+            sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
         }
+        vector strange = {0};     /* NaN where a number is not finite */
+        const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
+        for (int64_t block = left; block < right; block += LANES) {
+            const int width = (int)(right - block < LANES ? right - block : LANES);
+            _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
+            if (width == LANES)
+                turn_real(sample, block, turned);
+            else
+                for (int i = 0; i < LANES; i++)
+                    for (int feature = 0; feature < width; feature++)
+                        turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
+            for (int64_t row = block; row < block + width; row++) {
+                strange += *(const vector *)turned[row - block] * 0;
+                real *const to_div_row = to_div + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < LANES; column++) {
+                    const real div_value = turned[row - block][column] / 16.0f;
+                    to_div_row[column] = column < live ? div_value : 0;
+                }
+            }
+        }
+        for (int i = 0; i < LANES && i < live; i++)
+            if (strange[i] != 0) {
+                const int64_t place = first + start + i;
+                report_input(run, order ? order[place] : place, sample[i], left, right);
+            }
+    }
 }
 
 /* W x, linear, relu
  *   autoencoder.nerva:13: hidden  = relu(linear(scaled, 128))
  */
-KERNEL spmm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+KERNEL spmm_relu(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            const real bias_value = bias[row];
-            real *const to_relu_row = to_relu + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
-                to_relu_row[column] = column < live ? relu_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                const real bias_value = bias[row];
+                real *const to_relu_row = to_relu + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
+                    to_relu_row[column] = column < live ? relu_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* W x, linear, relu
  *   autoencoder.nerva:14: encoded = relu(linear(hidden, code, density = 1))  # the waist is narrow: it stays dense
@@ -1456,54 +1515,58 @@ KERNEL spmm_blocked_relu(const Array *weight, const real *restrict value, const 
 /* W x, linear, sigmoid
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  */
-KERNEL spmm_sigmoid(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_sigmoid, int count)
+KERNEL spmm_sigmoid(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_sigmoid, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            const real bias_value = bias[row];
-            real *const to_sigmoid_row = to_sigmoid + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real sigmoid_value = 1.0f / (1.0f + exp_float(-linear_value));
-                to_sigmoid_row[column] = column < live ? sigmoid_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                const real bias_value = bias[row];
+                real *const to_sigmoid_row = to_sigmoid + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    const real sigmoid_value = 1.0f / (1.0f + exp_float(-linear_value));
+                    to_sigmoid_row[column] = column < live ? sigmoid_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* W x, linear, sigmoid, pow
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  *   autoencoder.nerva:19: loss   = squared_error(image, scaled)
  */
-KERNEL spmm_pow(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_pow, int count)
+KERNEL spmm_pow(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_pow, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            const real bias_value = bias[row];
-            const real *const input_row = input + row * STRIDE + start;
-            real *const to_pow_row = to_pow + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real sigmoid_value = 1.0f / (1.0f + exp_float(-linear_value));
-                const real sub_1 = sigmoid_value - input_row[column];
-                const real pow_value = sub_1 * sub_1;
-                to_pow_row[column] = column < live ? pow_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                const real bias_value = bias[row];
+                const real *const input_row = input + row * STRIDE + start;
+                real *const to_pow_row = to_pow + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    const real sigmoid_value = 1.0f / (1.0f + exp_float(-linear_value));
+                    const real sub_1 = sigmoid_value - input_row[column];
+                    const real pow_value = sub_1 * sub_1;
+                    to_pow_row[column] = column < live ? pow_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* sum over the features
  *   autoencoder.nerva:19: loss   = squared_error(image, scaled)
@@ -1535,30 +1598,32 @@ KERNEL samplewise(const real *restrict input, real *restrict to_sum, int count)
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  *   autoencoder.nerva:19: loss   = squared_error(image, scaled)
  */
-KERNEL spmm_sigmoid_slope(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_sigmoid_slope, int count)
+KERNEL spmm_sigmoid_slope(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_sigmoid_slope, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            const real bias_value = bias[row];
-            const real samples = (real)count;
-            const real *const input_row = input + row * STRIDE + start;
-            real *const to_sigmoid_slope_row = to_sigmoid_slope + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real sigmoid_value = 1.0f / (1.0f + exp_float(-linear_value));
-                const real pow_slope_value = 1.0f / samples * (2.0f * (sigmoid_value - input_row[column]));
-                const real sigmoid_slope_value = pow_slope_value * (sigmoid_value * (1.0f - sigmoid_value));
-                to_sigmoid_slope_row[column] = column < live ? sigmoid_slope_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                const real bias_value = bias[row];
+                const real samples = (real)count;
+                const real *const input_row = input + row * STRIDE + start;
+                real *const to_sigmoid_slope_row = to_sigmoid_slope + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    const real sigmoid_value = 1.0f / (1.0f + exp_float(-linear_value));
+                    const real pow_slope_value = 1.0f / samples * (2.0f * (sigmoid_value - input_row[column]));
+                    const real sigmoid_slope_value = pow_slope_value * (sigmoid_value * (1.0f - sigmoid_value));
+                    to_sigmoid_slope_row[column] = column < live ? sigmoid_slope_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* sum over the batch
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
@@ -1585,25 +1650,27 @@ KERNEL featurewise_store(int64_t rows, const real *restrict input, real *restric
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  *   autoencoder.nerva:15: decoded = relu(linear(encoded, 128))
  */
-KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
+KERNEL spmm_transposed_relu_slope(Queue *queue, const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->column_start, weight->columns, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
-                          dz + start, sum);
-            const real *const input_row = input + row * STRIDE + start;
-            real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real relu_slope_value = input_row[column] > 0.0f ? sum[column] : 0.0f;
-                to_relu_slope_row[column] = column < live ? relu_slope_value : 0;
+    Parts parts = cut_work(queue, weight->column_start, weight->columns, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->column_start, weight->columns, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
+                              dz + start, sum);
+                const real *const input_row = input + row * STRIDE + start;
+                real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real relu_slope_value = input_row[column] > 0.0f ? sum[column] : 0.0f;
+                    to_relu_slope_row[column] = column < live ? relu_slope_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* dz times transposed x at the non-zeros of W
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
@@ -1784,34 +1851,36 @@ KERNEL gemm_gradient_store(Array *weight, const real *restrict dz, const real *r
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
  *   autoencoder.nerva:19: loss   = squared_error(image, scaled)
  */
-KERNEL spmm_pow_sigmoid_slope(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_pow, real *restrict to_sigmoid_slope, int count)
+KERNEL spmm_pow_sigmoid_slope(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict input, real *restrict to_pow, real *restrict to_sigmoid_slope, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            const real bias_value = bias[row];
-            const real *const input_row = input + row * STRIDE + start;
-            const real samples = (real)count;
-            real *const to_pow_row = to_pow + row * STRIDE + start;
-            real *const to_sigmoid_slope_row = to_sigmoid_slope + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real sigmoid_value = 1.0f / (1.0f + exp_float(-linear_value));
-                const real sub_1 = sigmoid_value - input_row[column];
-                const real pow_value = sub_1 * sub_1;
-                const real pow_slope_value = 1.0f / samples * (2.0f * sub_1);
-                const real sigmoid_slope_value = pow_slope_value * (sigmoid_value * (1.0f - sigmoid_value));
-                to_pow_row[column] = column < live ? pow_value : 0;
-                to_sigmoid_slope_row[column] = column < live ? sigmoid_slope_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                const real bias_value = bias[row];
+                const real *const input_row = input + row * STRIDE + start;
+                const real samples = (real)count;
+                real *const to_pow_row = to_pow + row * STRIDE + start;
+                real *const to_sigmoid_slope_row = to_sigmoid_slope + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    const real sigmoid_value = 1.0f / (1.0f + exp_float(-linear_value));
+                    const real sub_1 = sigmoid_value - input_row[column];
+                    const real pow_value = sub_1 * sub_1;
+                    const real pow_slope_value = 1.0f / samples * (2.0f * sub_1);
+                    const real sigmoid_slope_value = pow_slope_value * (sigmoid_value * (1.0f - sigmoid_value));
+                    to_pow_row[column] = column < live ? pow_value : 0;
+                    to_sigmoid_slope_row[column] = column < live ? sigmoid_slope_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* sum over the batch, update by momentum
  *   autoencoder.nerva:16: image   = sigmoid(linear(decoded, 64))
@@ -2095,15 +2164,15 @@ KERNEL spmv_sigmoid(const Array *weight, const real *restrict value, const real 
 static void predict(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 4096, count);  /* scaled */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 4096, count);  /* scaled */
     meet(run);
-    spmm_relu(&model->arrays[HIDDEN_WEIGHT], model->arrays[HIDDEN_WEIGHT].value, arena + 4096, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
+    spmm_relu(model->queues + 0, &model->arrays[HIDDEN_WEIGHT], model->arrays[HIDDEN_WEIGHT].value, arena + 4096, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
     meet(run);
     gemm_relu(&model->arrays[ENCODED_WEIGHT], model->arrays[ENCODED_WEIGHT].value, arena + 0, 4, model->arrays[ENCODED_BIAS].value, arena + 4096, count);  /* encoded */
     meet(run);
     spmm_blocked_relu(&model->arrays[DECODED_WEIGHT], model->arrays[DECODED_WEIGHT].value, arena + 4096, 8, model->arrays[DECODED_BIAS].value, arena + 0, count);  /* decoded */
     meet(run);
-    spmm_sigmoid(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 0, model->arrays[IMAGE_BIAS].value, arena + 4096, count);  /* image */
+    spmm_sigmoid(model->queues + 0, &model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 0, model->arrays[IMAGE_BIAS].value, arena + 4096, count);  /* image */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -2112,15 +2181,15 @@ static void predict(nerva_model *model, const nerva_job *job, int64_t first, int
 static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 4096, count);  /* scaled */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 4096, count);  /* scaled */
     meet(run);
-    spmm_relu(&model->arrays[HIDDEN_WEIGHT], model->arrays[HIDDEN_WEIGHT].value, arena + 4096, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
+    spmm_relu(model->queues + 0, &model->arrays[HIDDEN_WEIGHT], model->arrays[HIDDEN_WEIGHT].value, arena + 4096, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
     meet(run);
     gemm_relu(&model->arrays[ENCODED_WEIGHT], model->arrays[ENCODED_WEIGHT].value, arena + 0, 4, model->arrays[ENCODED_BIAS].value, arena + 6144, count);  /* encoded */
     meet(run);
     spmm_blocked_relu(&model->arrays[DECODED_WEIGHT], model->arrays[DECODED_WEIGHT].value, arena + 6144, 8, model->arrays[DECODED_BIAS].value, arena + 0, count);  /* decoded */
     meet(run);
-    spmm_pow(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 0, model->arrays[IMAGE_BIAS].value, arena + 4096, arena + 6144, count);  /* pow */
+    spmm_pow(model->queues + 0, &model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 0, model->arrays[IMAGE_BIAS].value, arena + 4096, arena + 6144, count);  /* pow */
     meet(run);
     samplewise(arena + 6144, arena + 0, count);  /* loss */
     meet(run);
@@ -2131,18 +2200,18 @@ static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, in
 static void gradients(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run, real **gradients)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 12288, count);  /* scaled */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 12288, count);  /* scaled */
     meet(run);
-    spmm_relu(&model->arrays[HIDDEN_WEIGHT], model->arrays[HIDDEN_WEIGHT].value, arena + 12288, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
+    spmm_relu(model->queues + 0, &model->arrays[HIDDEN_WEIGHT], model->arrays[HIDDEN_WEIGHT].value, arena + 12288, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
     meet(run);
     gemm_relu(&model->arrays[ENCODED_WEIGHT], model->arrays[ENCODED_WEIGHT].value, arena + 0, 4, model->arrays[ENCODED_BIAS].value, arena + 16384, count);  /* encoded */
     meet(run);
     spmm_blocked_relu(&model->arrays[DECODED_WEIGHT], model->arrays[DECODED_WEIGHT].value, arena + 16384, 8, model->arrays[DECODED_BIAS].value, arena + 4096, count);  /* decoded */
     meet(run);
-    spmm_sigmoid_slope(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 4096, model->arrays[IMAGE_BIAS].value, arena + 12288, arena + 14336, count);  /* image.linear.grad */
+    spmm_sigmoid_slope(model->queues + 0, &model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 4096, model->arrays[IMAGE_BIAS].value, arena + 12288, arena + 14336, count);  /* image.linear.grad */
     meet(run);
     featurewise_store(64, arena + 14336, gradients[7], count);  /* image.bias.grad */
-    spmm_transposed_relu_slope(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].transposed, arena + 14336, arena + 4096, arena + 8192, count);  /* decoded.linear.grad */
+    spmm_transposed_relu_slope(model->queues + 0, &model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].transposed, arena + 14336, arena + 4096, arena + 8192, count);  /* decoded.linear.grad */
     sddmm_blocked_store(&model->arrays[IMAGE_WEIGHT], arena + 14336, arena + 4096, 96, gradients[6]);  /* image.weight.grad */
     meet(run);
     featurewise_store(128, arena + 8192, gradients[5], count);  /* decoded.bias.grad */
@@ -2163,18 +2232,18 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
 static void step(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 12288, count);  /* scaled */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 12288, count);  /* scaled */
     meet(run);
-    spmm_relu(&model->arrays[HIDDEN_WEIGHT], model->arrays[HIDDEN_WEIGHT].value, arena + 12288, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
+    spmm_relu(model->queues + 0, &model->arrays[HIDDEN_WEIGHT], model->arrays[HIDDEN_WEIGHT].value, arena + 12288, model->arrays[HIDDEN_BIAS].value, arena + 0, count);  /* hidden */
     meet(run);
     gemm_relu(&model->arrays[ENCODED_WEIGHT], model->arrays[ENCODED_WEIGHT].value, arena + 0, 4, model->arrays[ENCODED_BIAS].value, arena + 18432, count);  /* encoded */
     meet(run);
     spmm_blocked_relu(&model->arrays[DECODED_WEIGHT], model->arrays[DECODED_WEIGHT].value, arena + 18432, 8, model->arrays[DECODED_BIAS].value, arena + 4096, count);  /* decoded */
     meet(run);
-    spmm_pow_sigmoid_slope(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 4096, model->arrays[IMAGE_BIAS].value, arena + 12288, arena + 14336, arena + 16384, count);  /* pow, image.linear.grad */
+    spmm_pow_sigmoid_slope(model->queues + 0, &model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].value, arena + 4096, model->arrays[IMAGE_BIAS].value, arena + 12288, arena + 14336, arena + 16384, count);  /* pow, image.linear.grad */
     meet(run);
     samplewise(arena + 14336, arena + 18944, count);  /* loss */
-    spmm_transposed_relu_slope(&model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].transposed, arena + 16384, arena + 4096, arena + 8192, count);  /* decoded.linear.grad */
+    spmm_transposed_relu_slope(model->queues + 0, &model->arrays[IMAGE_WEIGHT], model->arrays[IMAGE_WEIGHT].transposed, arena + 16384, arena + 4096, arena + 8192, count);  /* decoded.linear.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -2244,10 +2313,12 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
     (void)job;
 }
 
-static Run begin(const nerva_job *job, nerva_report *report)
+static Run begin(const nerva_model *model, const nerva_job *job, nerva_report *report)
 {
     Run run = { .layer = -1, .seed = job->seed, .lr = learning_rate(job, job->step) };
     set_step(&run, job, report, job->step);
+    run.queues = model->queues;
+    memset(run.queues, 0, sizeof *run.queues * QUEUES);
     return run;
 }
 
@@ -2323,7 +2394,7 @@ static void judge(const nerva_model *model, Run *run, nerva_report *report, int 
 
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2355,7 +2426,7 @@ int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *repor
                    int64_t *counts)
 {
     (void)counts;
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2408,7 +2479,7 @@ static void store_output(const real *from, int64_t first, int count, real *outpu
 
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2430,7 +2501,7 @@ int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradient)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2443,7 +2514,7 @@ int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *repo
 /* The masks of the next step for the first `samples` rows of a batch. */
 int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **to)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     (void)model, (void)to;
     return finish(report, &run);
 }

@@ -104,6 +104,97 @@ typedef int32_t lane_numbers __attribute__((vector_size(VECTOR_BYTES)));
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (lane_numbers){ __VA_ARGS__ })
 #endif
 
+static inline int64_t at_most(int64_t size, int64_t most)
+{
+    return size < most ? size : most;
+}
+
+/* Threads share a kernel's work in parts. Each takes those of its own queue, of which there are as many
+ * as of the others', and then what is left in those: a processor may be slower than the others, because
+ * another program is there too. Counters start anew when all threads meet. */
+enum { QUEUES = 2, SHARERS = 16 };  /* kernels of a phase; threads beyond share queues */
+
+typedef struct {
+    _Alignas(64) atomic_int taken;   /* in a cache line of its own */
+} Counter;
+
+typedef struct {
+    Counter of[SHARERS];
+} Queue;
+
+/* Where a thread is in taking parts. */
+typedef struct {
+    Counter *counters;
+    int own, looked, queues;  /* its own queue; how many were found empty; how many there are */
+    int64_t each, parts;      /* in a queue; in all */
+} Parts;
+
+static Parts cut(Queue *queue, int64_t parts)
+{
+    const int threads = omp_get_num_threads(), queues = threads < SHARERS ? threads : SHARERS;
+    return (Parts){ .counters = queue->of, .own = omp_get_thread_num() % queues, .queues = queues,
+                    .each = (parts + queues - 1) / queues, .parts = parts };
+}
+
+/* The next part for this thread; -1 if all are taken. */
+static int64_t next_part(Parts *parts)
+{
+    for (; parts->looked < parts->queues; parts->looked++) {
+        const int queue = (parts->own + parts->looked) % parts->queues;
+        const int taken = atomic_fetch_add_explicit(&parts->counters[queue].taken, 1, memory_order_relaxed);
+        const int64_t part = queue * parts->each + taken;
+        if (taken < parts->each && part < parts->parts)
+            return part;
+    }
+    return -1;
+}
+
+enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
+
+typedef struct {
+    int64_t begin, end;
+} Rows;
+
+/* The first row before which lies so much work. */
+static int64_t row_after(const int64_t *start, int64_t rows, int64_t work)
+{
+    int64_t low = 0, high = rows;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (start[middle] + ROW_WORK * middle < work)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The rows of a tile of samples that belong to a part of a product's work. All tiles together are cut
+ * into parts of equal work; what a number is does not depend on who computes it. */
+static Rows rows_of(int64_t part, int64_t parts, const int64_t *start, int64_t rows, int tile, int tiles)
+{
+    const int64_t work = start[rows] + ROW_WORK * rows;
+    return (Rows){ row_after(start, rows, work * tiles * part / parts - work * tile),
+                   row_after(start, rows, work * tiles * (part + 1) / parts - work * tile) };
+}
+
+/* Into how many parts that is cut: so much work for each that taking it is nothing, or so many `strips`
+ * if there are any. */
+static Parts cut_work(Queue *queue, const int64_t *start, int64_t rows, int tiles, int64_t strips)
+{
+    enum { LEAST = 512, MOST = 8 };      /* work of a part; parts for each thread */
+    const int threads = omp_get_num_threads();
+    const int64_t most = threads > 1 ? at_most(MOST * threads, tiles * (strips ? strips : rows)) : 1;
+    return cut(queue, at_most((start[rows] + ROW_WORK * rows) * tiles / LEAST + 1, most));
+}
+
+/* Of how many non-zeros a row's part in a panel of so many columns is fetched ahead: their stream is
+ * too short for the processor to see it coming. */
+static inline int64_t in_panel(const int64_t *start, int64_t rows, int64_t columns, int64_t panel)
+{
+    return start[rows] / rows * panel / columns + LINE;
+}
+
 /* A parameter, the optimizer's state beside it and, for a sparse weight, its pattern: by rows (CSR)
  * and, where the transposed product is needed, by columns, with the values in both orders. */
 typedef struct {
@@ -143,6 +234,7 @@ static const struct {
 struct nerva_model {
     void *block;              /* one allocation holds everything */
     real *arena;
+    Queue *queues;            /* of the kernels of a phase */
     Array arrays[ARRAYS];
 };
 
@@ -160,6 +252,7 @@ static size_t lay_out(nerva_model *model, char *memory)
 {
     size_t used = 0;
     model->arena = take(memory, &used, sizeof(real) * ARENA);
+    model->queues = take(memory, &used, sizeof(Queue) * QUEUES);
     for (int i = 0; i < ARRAYS; i++) {
         Array *const array = &model->arrays[i];
         const size_t numbers = (size_t)SHAPE[i].numbers;
@@ -242,48 +335,6 @@ Index *nerva_column(nerva_model *model, int parameter)
     return model->arrays[parameter].column;
 }
 
-static inline int64_t at_most(int64_t size, int64_t most)
-{
-    return size < most ? size : most;
-}
-
-enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
-
-typedef struct {
-    int64_t begin, end;
-} Rows;
-
-/* The first row before which lies so much work. */
-static int64_t row_after(const int64_t *start, int64_t rows, int64_t work)
-{
-    int64_t low = 0, high = rows;
-    while (low < high) {
-        const int64_t middle = low + (high - low) / 2;
-        if (start[middle] + ROW_WORK * middle < work)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* The rows of a tile of samples that this thread computes. All tiles together are cut into as many
- * parts of equal work as there are threads; what a number is does not depend on who computes it. */
-static Rows share(const int64_t *start, int64_t rows, int tile, int tiles)
-{
-    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
-    const int64_t work = start[rows] + ROW_WORK * rows;
-    return (Rows){ row_after(start, rows, work * tiles * thread / threads - work * tile),
-                   row_after(start, rows, work * tiles * (thread + 1) / threads - work * tile) };
-}
-
-/* Of how many non-zeros a row's part in a panel of so many columns is fetched ahead: their stream is
- * too short for the processor to see it coming. */
-static inline int64_t in_panel(const int64_t *start, int64_t rows, int64_t columns, int64_t panel)
-{
-    return start[rows] / rows * panel / columns + LINE;
-}
-
 /* The one place that derives everything else from a pattern and its values: sorts the non-zeros by
  * column, counting them first. Linear in their number. Returns 0, or 1 if memory ran out. */
 int nerva_index(nerva_model *model, int parameter)
@@ -323,6 +374,7 @@ typedef struct {
     int64_t row, feature;
     int32_t layer;
     int threads;
+    Queue *queues;
     atomic_int arrived;       /* threads waiting in meet() */
     atomic_int round;         /* how often all have met */
 } Run;
@@ -334,6 +386,9 @@ static void meet(Run *run)
     enum { SPINS = 2000 };    /* some ten microseconds: longer than the phases of small models */
     const int round = atomic_load_explicit(&run->round, memory_order_acquire);
     if (atomic_fetch_add_explicit(&run->arrived, 1, memory_order_acq_rel) + 1 == run->threads) {
+        for (int i = 0; i < QUEUES * SHARERS; i++)
+            if (i % SHARERS < run->threads)
+                atomic_store_explicit(&run->queues[i / SHARERS].of[i % SHARERS].taken, 0, memory_order_relaxed);
         atomic_store_explicit(&run->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&run->round, round + 1, memory_order_release);
         return;
@@ -829,98 +884,104 @@ static inline void update_nesterov(real *weight, real g, real *v_state, real lr,
 /* the batch's samples, turned to feature-major
  *   cifar10.nerva:7: input  x : uint8[3072]
  */
-KERNEL gather_bytes(uint8_t *restrict to, const uint8_t *restrict data, const int64_t *order, int64_t first, int count)
+KERNEL gather_bytes(Queue *queue, uint8_t *restrict to, const uint8_t *restrict data, const int64_t *order, int64_t first, int count)
 {
     enum { FEATURES = 3072, SIDE = 16 };
     /* A few samples at a time, as streams; what is written of some features stays in the cache. */
-    #pragma omp for schedule(static) collapse(2) nowait
-    for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < WIDTH; start += SIDE) {
-            const uint8_t *sample[SIDE];
-            for (int i = 0; i < SIDE; i++) {
-                const int64_t place = first + start + i;
-                sample[i] = start + i < count ? data + (order ? order[place] : place) * FEATURES : NULL;
-            }
-            const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
-            int64_t block = left;
-            for (; block + SIDE <= right; block += SIDE)
-                turn_bytes(sample, block, to + block * BYTE_STRIDE + start);
-            for (; block < right; block++)
-                for (int i = 0; i < SIDE; i++)
-                    to[block * BYTE_STRIDE + start + i] = sample[i] ? sample[i][block] : 0;
+    enum { TIMES = (WIDTH + SIDE - 1) / SIDE, PIECES = (FEATURES + CHUNK - 1) / CHUNK * TIMES };
+    Parts parts = cut(queue, PIECES);
+    for (int64_t piece; (piece = next_part(&parts)) >= 0;) {
+        const int64_t left = piece / TIMES * CHUNK;
+        const int start = (int)(piece % TIMES) * SIDE;
+        const uint8_t *sample[SIDE];
+        for (int i = 0; i < SIDE; i++) {
+            const int64_t place = first + start + i;
+            sample[i] = start + i < count ? data + (order ? order[place] : place) * FEATURES : NULL;
         }
+        const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
+        int64_t block = left;
+        for (; block + SIDE <= right; block += SIDE)
+            turn_bytes(sample, block, to + block * BYTE_STRIDE + start);
+        for (; block < right; block++)
+            for (int i = 0; i < SIDE; i++)
+                to[block * BYTE_STRIDE + start + i] = sample[i] ? sample[i][block] : 0;
+    }
 }
 
 /* from_bytes, W x, linear, relu
  *   cifar10.nerva:13: h1     = relu(linear(scaled, width))
  */
-KERNEL spmm_bytes_relu(const Array *weight, const real *restrict value, const uint8_t *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+KERNEL spmm_bytes_relu(Queue *queue, const Array *weight, const real *restrict value, const uint8_t *restrict x, const real *restrict bias, real *restrict to_relu, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 7) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            vector s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0}, s6 = {0};
-            real shift = 0;
-            for (int64_t q = weight->row_start[row]; q < weight->row_start[row + 1]; q++) {
-                const uint8_t *const ahead = x + (int64_t)weight->column[q + AHEAD] * BYTE_STRIDE + start;
-                for (int line = 0; line < 7 * LANES; line += 64)
-                    __builtin_prefetch(ahead + line);
-                const uint32_t feature = (uint32_t)weight->column[q];
-                const uint8_t *const from = x + (int64_t)feature * BYTE_STRIDE + start;
-                const real w = value[q] * scaled_scale[feature / 1024];
-                shift += value[q] * scaled_offset[feature / 1024];
-                s0 += w * FROM_BYTES(from + 0 * LANES);
-                s1 += w * FROM_BYTES(from + 1 * LANES);
-                s2 += w * FROM_BYTES(from + 2 * LANES);
-                s3 += w * FROM_BYTES(from + 3 * LANES);
-                s4 += w * FROM_BYTES(from + 4 * LANES);
-                s5 += w * FROM_BYTES(from + 5 * LANES);
-                s6 += w * FROM_BYTES(from + 6 * LANES);
-            }
-            _Alignas(VECTOR_BYTES) real sum[7 * LANES];
-            *(vector *)(sum + 0 * LANES) = s0 + shift;
-            *(vector *)(sum + 1 * LANES) = s1 + shift;
-            *(vector *)(sum + 2 * LANES) = s2 + shift;
-            *(vector *)(sum + 3 * LANES) = s3 + shift;
-            *(vector *)(sum + 4 * LANES) = s4 + shift;
-            *(vector *)(sum + 5 * LANES) = s5 + shift;
-            *(vector *)(sum + 6 * LANES) = s6 + shift;
-            const real bias_value = bias[row];
-            real *const to_relu_row = to_relu + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 7 * LANES; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
-                to_relu_row[column] = column < live ? relu_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 7) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                vector s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0}, s6 = {0};
+                real shift = 0;
+                for (int64_t q = weight->row_start[row]; q < weight->row_start[row + 1]; q++) {
+                    const uint8_t *const ahead = x + (int64_t)weight->column[q + AHEAD] * BYTE_STRIDE + start;
+                    for (int line = 0; line < 7 * LANES; line += 64)
+                        __builtin_prefetch(ahead + line);
+                    const uint32_t feature = (uint32_t)weight->column[q];
+                    const uint8_t *const from = x + (int64_t)feature * BYTE_STRIDE + start;
+                    const real w = value[q] * scaled_scale[feature / 1024];
+                    shift += value[q] * scaled_offset[feature / 1024];
+                    s0 += w * FROM_BYTES(from + 0 * LANES);
+                    s1 += w * FROM_BYTES(from + 1 * LANES);
+                    s2 += w * FROM_BYTES(from + 2 * LANES);
+                    s3 += w * FROM_BYTES(from + 3 * LANES);
+                    s4 += w * FROM_BYTES(from + 4 * LANES);
+                    s5 += w * FROM_BYTES(from + 5 * LANES);
+                    s6 += w * FROM_BYTES(from + 6 * LANES);
+                }
+                _Alignas(VECTOR_BYTES) real sum[7 * LANES];
+                *(vector *)(sum + 0 * LANES) = s0 + shift;
+                *(vector *)(sum + 1 * LANES) = s1 + shift;
+                *(vector *)(sum + 2 * LANES) = s2 + shift;
+                *(vector *)(sum + 3 * LANES) = s3 + shift;
+                *(vector *)(sum + 4 * LANES) = s4 + shift;
+                *(vector *)(sum + 5 * LANES) = s5 + shift;
+                *(vector *)(sum + 6 * LANES) = s6 + shift;
+                const real bias_value = bias[row];
+                real *const to_relu_row = to_relu + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 7 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
+                    to_relu_row[column] = column < live ? relu_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* W x, linear, relu
  *   cifar10.nerva:14: h2     = relu(linear(h1, width // 2))
  */
-KERNEL spmm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
+KERNEL spmm_relu(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_relu, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 7) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[7 * LANES];
-            sparse_tile_7(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            const real bias_value = bias[row];
-            real *const to_relu_row = to_relu + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 7 * LANES; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
-                to_relu_row[column] = column < live ? relu_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 7) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[7 * LANES];
+                sparse_tile_7(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                const real bias_value = bias[row];
+                real *const to_relu_row = to_relu + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 7 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    const real relu_value = linear_value > 0.0f ? linear_value : 0.0f;
+                    to_relu_row[column] = column < live ? relu_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* W x, linear
  *   cifar10.nerva:15: y      = linear(h2, 10)
@@ -1000,37 +1061,39 @@ KERNEL spmm_blocked_linear(const Array *weight, const real *restrict value, cons
 /* the batch's samples, turned to feature-major
  *   cifar10.nerva:8: target t : class[10]
  */
-KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
+KERNEL gather(Queue *queue, const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
 {
     enum { FEATURES = 1 };
     (void)run;
     /* A few samples at a time: their numbers come in as many streams, which the processor fetches
      * ahead, and what is written stays in the cache. */
-    #pragma omp for schedule(static) collapse(2) nowait
-    for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < WIDTH; start += LANES) {
-            const int live = count - start;
-            const int32_t *sample[LANES];
-            for (int i = 0; i < LANES; i++) {
-                const int64_t place = first + start + i;
-                sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
-            }
-            const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
-            for (int64_t block = left; block < right; block += LANES) {
-                const int width = (int)(right - block < LANES ? right - block : LANES);
-                _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
-                    for (int i = 0; i < LANES; i++)
-                        for (int feature = 0; feature < width; feature++)
-                            turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
-                for (int64_t row = block; row < block + width; row++) {
-                    real *const to_sum_row = to_sum + start;
-                    #pragma omp simd
-                    for (int column = 0; column < LANES; column++) {
-                        to_sum_row[column] = column < live ? turned[row - block][column] : 0;
-                    }
+    enum { TIMES = (WIDTH + LANES - 1) / LANES, PIECES = (FEATURES + CHUNK - 1) / CHUNK * TIMES };
+    Parts parts = cut(queue, PIECES);
+    for (int64_t piece; (piece = next_part(&parts)) >= 0;) {
+        const int64_t left = piece / TIMES * CHUNK;
+        const int start = (int)(piece % TIMES) * LANES;
+        const int live = count - start;
+        const int32_t *sample[LANES];
+        for (int i = 0; i < LANES; i++) {
+            const int64_t place = first + start + i;
+            sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
+        }
+        const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
+        for (int64_t block = left; block < right; block += LANES) {
+            const int width = (int)(right - block < LANES ? right - block : LANES);
+            _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
+                for (int i = 0; i < LANES; i++)
+                    for (int feature = 0; feature < width; feature++)
+                        turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
+            for (int64_t row = block; row < block + width; row++) {
+                real *const to_sum_row = to_sum + start;
+                #pragma omp simd
+                for (int column = 0; column < LANES; column++) {
+                    to_sum_row[column] = column < live ? turned[row - block][column] : 0;
                 }
             }
         }
+    }
 }
 
 /* onehot, max over the features, exp, sum over the features, log, log_softmax, select, neg, position, hit
@@ -1206,29 +1269,32 @@ KERNEL spmm_transposed_blocked_relu_slope(const Array *weight, const real *restr
  *   cifar10.nerva:15: y      = linear(h2, 10)
  *   cifar10.nerva:14: h2     = relu(linear(h1, width // 2))
  */
-KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_sum_of, real *restrict to_gradient, int count)
+KERNEL sddmm_store(Queue *queue, Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_sum_of, real *restrict to_gradient, int count)
 {
     const Index *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    for (int64_t row = mine.begin; row < mine.end; row++) {
-        const real *const here = dz + row * STRIDE;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            const real *const here = dz + row * STRIDE;
 
-        real sum_of = 0;
-        #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < WIDTH; column++) {
-            sum_of += column < count ? here[column] : 0;
-        }
-        to_sum_of[row] = sum_of;
-        const int64_t end = weight->row_start[row + 1];
-        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
-            const int found = (int)at_most(end - begin, UPDATED);
-            real gradient[UPDATED];
-            dots_7(here, x, column + begin, found, 1, 0, gradient);
-            #pragma omp simd
-            for (int i = 0; i < found; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                to_gradient[q] = g;
+            real sum_of = 0;
+            #pragma omp simd reduction(+:sum_of)
+            for (int column = 0; column < WIDTH; column++) {
+                sum_of += column < count ? here[column] : 0;
+            }
+            to_sum_of[row] = sum_of;
+            const int64_t end = weight->row_start[row + 1];
+            for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+                const int found = (int)at_most(end - begin, UPDATED);
+                real gradient[UPDATED];
+                dots_7(here, x, column + begin, found, 1, 0, gradient);
+                #pragma omp simd
+                for (int i = 0; i < found; i++) {
+                    const int64_t q = begin + i;
+                    const real g = gradient[i];
+                    to_gradient[q] = g;
+                }
             }
         }
     }
@@ -1238,54 +1304,59 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
  *   cifar10.nerva:14: h2     = relu(linear(h1, width // 2))
  *   cifar10.nerva:13: h1     = relu(linear(scaled, width))
  */
-KERNEL spmm_transposed_relu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
+KERNEL spmm_transposed_relu_slope(Queue *queue, const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_relu_slope, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 7) * LANES, live = count - start;
-        const Rows mine = share(weight->column_start, weight->columns, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[7 * LANES];
-            sparse_tile_7(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
-                          dz + start, sum);
-            const real *const input_row = input + row * STRIDE + start;
-            real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 7 * LANES; column++) {
-                const real relu_slope_value = input_row[column] > 0.0f ? sum[column] : 0.0f;
-                to_relu_slope_row[column] = column < live ? relu_slope_value : 0;
+    Parts parts = cut_work(queue, weight->column_start, weight->columns, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 7) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->column_start, weight->columns, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[7 * LANES];
+                sparse_tile_7(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
+                              dz + start, sum);
+                const real *const input_row = input + row * STRIDE + start;
+                real *const to_relu_slope_row = to_relu_slope + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 7 * LANES; column++) {
+                    const real relu_slope_value = input_row[column] > 0.0f ? sum[column] : 0.0f;
+                    to_relu_slope_row[column] = column < live ? relu_slope_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* from_bytes, dz times transposed x at the non-zeros of W, sum over the batch
  *   cifar10.nerva:13: h1     = relu(linear(scaled, width))
  */
-KERNEL sddmm_bytes_store(Array *weight, const real *restrict dz, const uint8_t *restrict x, real *restrict to_sum_of, real *restrict to_gradient, int count)
+KERNEL sddmm_bytes_store(Queue *queue, Array *weight, const real *restrict dz, const uint8_t *restrict x, real *restrict to_sum_of, real *restrict to_gradient, int count)
 {
     const Index *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    for (int64_t row = mine.begin; row < mine.end; row++) {
-        const real *const here = dz + row * STRIDE;
-        const real total = sum_row(here);
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            const real *const here = dz + row * STRIDE;
+            const real total = sum_row(here);
 
-        real sum_of = 0;
-        #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < WIDTH; column++) {
-            sum_of += column < count ? here[column] : 0;
-        }
-        to_sum_of[row] = sum_of;
-        const int64_t end = weight->row_start[row + 1];
-        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
-            const int found = (int)at_most(end - begin, UPDATED);
-            real gradient[UPDATED];
-            byte_dots_7(here, x, column + begin, found, 1, 0, gradient);
-            #pragma omp simd
-            for (int i = 0; i < found; i++) {
-                const int64_t q = begin + i;
-                const uint32_t feature = (uint32_t)column[q];
-                const real g = gradient[i] * scaled_scale[feature / 1024] + total * scaled_offset[feature / 1024];
-                to_gradient[q] = g;
+            real sum_of = 0;
+            #pragma omp simd reduction(+:sum_of)
+            for (int column = 0; column < WIDTH; column++) {
+                sum_of += column < count ? here[column] : 0;
+            }
+            to_sum_of[row] = sum_of;
+            const int64_t end = weight->row_start[row + 1];
+            for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+                const int found = (int)at_most(end - begin, UPDATED);
+                real gradient[UPDATED];
+                byte_dots_7(here, x, column + begin, found, 1, 0, gradient);
+                #pragma omp simd
+                for (int i = 0; i < found; i++) {
+                    const int64_t q = begin + i;
+                    const uint32_t feature = (uint32_t)column[q];
+                    const real g = gradient[i] * scaled_scale[feature / 1024] + total * scaled_offset[feature / 1024];
+                    to_gradient[q] = g;
+                }
             }
         }
     }
@@ -1380,32 +1451,35 @@ KERNEL samplewise_3(const real *restrict input, real *restrict to_select_slope, 
  *   cifar10.nerva:15: y      = linear(h2, 10)
  *   cifar10.nerva:14: h2     = relu(linear(h1, width // 2))
  */
-KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, int count)
+KERNEL sddmm_nesterov(Queue *queue, Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, int count)
 {
     const Index *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    for (int64_t row = mine.begin; row < mine.end; row++) {
-        const real *const here = dz + row * STRIDE;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            const real *const here = dz + row * STRIDE;
 
-        real sum_of = 0;
-        #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < WIDTH; column++) {
-            sum_of += column < count ? here[column] : 0;
-        }
-        update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
-        const int64_t end = weight->row_start[row + 1];
-        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
-            const int found = (int)at_most(end - begin, UPDATED);
-            real gradient[UPDATED];
-            dots_7(here, x, column + begin, found, 1, 0, gradient);
-            #pragma omp simd
-            for (int i = 0; i < found; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+            real sum_of = 0;
+            #pragma omp simd reduction(+:sum_of)
+            for (int column = 0; column < WIDTH; column++) {
+                sum_of += column < count ? here[column] : 0;
             }
-            for (int64_t q = begin; q < begin + found; q++) {
-                weight->transposed[weight->position[q]] = weight->value[q];
+            update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
+            const int64_t end = weight->row_start[row + 1];
+            for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+                const int found = (int)at_most(end - begin, UPDATED);
+                real gradient[UPDATED];
+                dots_7(here, x, column + begin, found, 1, 0, gradient);
+                #pragma omp simd
+                for (int i = 0; i < found; i++) {
+                    const int64_t q = begin + i;
+                    const real g = gradient[i];
+                    update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+                }
+                for (int64_t q = begin; q < begin + found; q++) {
+                    weight->transposed[weight->position[q]] = weight->value[q];
+                }
             }
         }
     }
@@ -1414,31 +1488,34 @@ KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restri
 /* from_bytes, dz times transposed x at the non-zeros of W, update by nesterov, sum over the batch
  *   cifar10.nerva:13: h1     = relu(linear(scaled, width))
  */
-KERNEL sddmm_bytes_nesterov(Array *weight, const real *restrict dz, const uint8_t *restrict x, Array *bias, real lr, real step, int count)
+KERNEL sddmm_bytes_nesterov(Queue *queue, Array *weight, const real *restrict dz, const uint8_t *restrict x, Array *bias, real lr, real step, int count)
 {
     const Index *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    for (int64_t row = mine.begin; row < mine.end; row++) {
-        const real *const here = dz + row * STRIDE;
-        const real total = sum_row(here);
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            const real *const here = dz + row * STRIDE;
+            const real total = sum_row(here);
 
-        real sum_of = 0;
-        #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < WIDTH; column++) {
-            sum_of += column < count ? here[column] : 0;
-        }
-        update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
-        const int64_t end = weight->row_start[row + 1];
-        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
-            const int found = (int)at_most(end - begin, UPDATED);
-            real gradient[UPDATED];
-            byte_dots_7(here, x, column + begin, found, 1, 0, gradient);
-            #pragma omp simd
-            for (int i = 0; i < found; i++) {
-                const int64_t q = begin + i;
-                const uint32_t feature = (uint32_t)column[q];
-                const real g = gradient[i] * scaled_scale[feature / 1024] + total * scaled_offset[feature / 1024];
-                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+            real sum_of = 0;
+            #pragma omp simd reduction(+:sum_of)
+            for (int column = 0; column < WIDTH; column++) {
+                sum_of += column < count ? here[column] : 0;
+            }
+            update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
+            const int64_t end = weight->row_start[row + 1];
+            for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+                const int found = (int)at_most(end - begin, UPDATED);
+                real gradient[UPDATED];
+                byte_dots_7(here, x, column + begin, found, 1, 0, gradient);
+                #pragma omp simd
+                for (int i = 0; i < found; i++) {
+                    const int64_t q = begin + i;
+                    const uint32_t feature = (uint32_t)column[q];
+                    const real g = gradient[i] * scaled_scale[feature / 1024] + total * scaled_offset[feature / 1024];
+                    update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+                }
             }
         }
     }
@@ -1520,11 +1597,11 @@ KERNEL spmv_linear(const Array *weight, const real *restrict value, const real *
 static void predict(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_bytes((uint8_t *)(arena + 114688), job->x, job->order, first, count);  /* x.batch */
+    gather_bytes(model->queues + 0, (uint8_t *)(arena + 114688), job->x, job->order, first, count);  /* x.batch */
     meet(run);
-    spmm_bytes_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, (uint8_t *)(arena + 114688), model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
+    spmm_bytes_relu(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, (uint8_t *)(arena + 114688), model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 114688, count);  /* h2 */
+    spmm_relu(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 114688, count);  /* h2 */
     meet(run);
     spmm_blocked_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 114688, 4, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
@@ -1535,12 +1612,12 @@ static void predict(nerva_model *model, const nerva_job *job, int64_t first, int
 static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_bytes((uint8_t *)(arena + 114688), job->x, job->order, first, count);  /* x.batch */
-    gather(job->t, job->order, first, run, arena + 212992, count);  /* t.batch */
+    gather_bytes(model->queues + 0, (uint8_t *)(arena + 114688), job->x, job->order, first, count);  /* x.batch */
+    gather(model->queues + 1, job->t, job->order, first, run, arena + 212992, count);  /* t.batch */
     meet(run);
-    spmm_bytes_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, (uint8_t *)(arena + 114688), model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
+    spmm_bytes_relu(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, (uint8_t *)(arena + 114688), model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 114688, count);  /* h2 */
+    spmm_relu(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 114688, count);  /* h2 */
     meet(run);
     spmm_blocked_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 114688, 4, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
@@ -1553,24 +1630,24 @@ static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, in
 static void gradients(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run, real **gradients)
 {
     real *const arena = model->arena;
-    gather_bytes((uint8_t *)(arena + 229376), job->x, job->order, first, count);  /* x.batch */
-    gather(job->t, job->order, first, run, arena + 176512, count);  /* t.batch */
+    gather_bytes(model->queues + 0, (uint8_t *)(arena + 229376), job->x, job->order, first, count);  /* x.batch */
+    gather(model->queues + 1, job->t, job->order, first, run, arena + 176512, count);  /* t.batch */
     meet(run);
-    spmm_bytes_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, (uint8_t *)(arena + 229376), model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
+    spmm_bytes_relu(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, (uint8_t *)(arena + 229376), model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 114688, count);  /* h2 */
+    spmm_relu(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 114688, count);  /* h2 */
     meet(run);
     spmm_blocked_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 114688, 4, model->arrays[Y_BIAS].value, arena + 172032, count);  /* y */
     meet(run);
     samplewise_2(arena + 176512, arena + 173152, arena + 172032, arena + 174272, arena + 175392, count);  /* log_softmax.grad, y.exp, y.grad.2 */
     meet(run);
     spmm_transposed_blocked_relu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 175392, 32, arena + 114688, arena + 327680, count);  /* h2.linear.grad */
-    sddmm_store(&model->arrays[Y_WEIGHT], arena + 175392, arena + 114688, gradients[5], gradients[4], count);  /* y.weight.grad, y.bias.grad */
+    sddmm_store(model->queues + 0, &model->arrays[Y_WEIGHT], arena + 175392, arena + 114688, gradients[5], gradients[4], count);  /* y.weight.grad, y.bias.grad */
     meet(run);
-    spmm_transposed_relu_slope(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 327680, arena + 0, arena + 114688, count);  /* h1.linear.grad */
-    sddmm_store(&model->arrays[H2_WEIGHT], arena + 327680, arena + 0, gradients[3], gradients[2], count);  /* h2.weight.grad, h2.bias.grad */
+    spmm_transposed_relu_slope(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 327680, arena + 0, arena + 114688, count);  /* h1.linear.grad */
+    sddmm_store(model->queues + 1, &model->arrays[H2_WEIGHT], arena + 327680, arena + 0, gradients[3], gradients[2], count);  /* h2.weight.grad, h2.bias.grad */
     meet(run);
-    sddmm_bytes_store(&model->arrays[H1_WEIGHT], arena + 114688, (uint8_t *)(arena + 229376), gradients[1], gradients[0], count);  /* h1.weight.grad, h1.bias.grad */
+    sddmm_bytes_store(model->queues + 0, &model->arrays[H1_WEIGHT], arena + 114688, (uint8_t *)(arena + 229376), gradients[1], gradients[0], count);  /* h1.weight.grad, h1.bias.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -1579,12 +1656,12 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
 static void step(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_bytes((uint8_t *)(arena + 229376), job->x, job->order, first, count);  /* x.batch */
-    gather(job->t, job->order, first, run, arena + 118048, count);  /* t.batch */
+    gather_bytes(model->queues + 0, (uint8_t *)(arena + 229376), job->x, job->order, first, count);  /* x.batch */
+    gather(model->queues + 1, job->t, job->order, first, run, arena + 118048, count);  /* t.batch */
     meet(run);
-    spmm_bytes_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, (uint8_t *)(arena + 229376), model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
+    spmm_bytes_relu(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, (uint8_t *)(arena + 229376), model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 327680, count);  /* h2 */
+    spmm_relu(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 327680, count);  /* h2 */
     meet(run);
     spmm_blocked_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 327680, 4, model->arrays[Y_BIAS].value, arena + 114688, count);  /* y */
     meet(run);
@@ -1599,11 +1676,11 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
     real *const arena = model->arena;
     spmm_transposed_blocked_relu_slope(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].transposed, arena + 442368, 32, arena + 327680, arena + 385024, count);  /* h2.linear.grad */
     meet(run);
-    spmm_transposed_relu_slope(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 385024, arena + 0, arena + 114688, count);  /* h1.linear.grad */
-    sddmm_nesterov(&model->arrays[Y_WEIGHT], arena + 442368, arena + 327680, &model->arrays[Y_BIAS], run->lr, run->step, count);  /* y.weight, y.bias */
+    spmm_transposed_relu_slope(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 385024, arena + 0, arena + 114688, count);  /* h1.linear.grad */
+    sddmm_nesterov(model->queues + 1, &model->arrays[Y_WEIGHT], arena + 442368, arena + 327680, &model->arrays[Y_BIAS], run->lr, run->step, count);  /* y.weight, y.bias */
     meet(run);
-    sddmm_nesterov(&model->arrays[H2_WEIGHT], arena + 385024, arena + 0, &model->arrays[H2_BIAS], run->lr, run->step, count);  /* h2.weight, h2.bias */
-    sddmm_bytes_nesterov(&model->arrays[H1_WEIGHT], arena + 114688, (uint8_t *)(arena + 229376), &model->arrays[H1_BIAS], run->lr, run->step, count);  /* h1.weight, h1.bias */
+    sddmm_nesterov(model->queues + 0, &model->arrays[H2_WEIGHT], arena + 385024, arena + 0, &model->arrays[H2_BIAS], run->lr, run->step, count);  /* h2.weight, h2.bias */
+    sddmm_bytes_nesterov(model->queues + 1, &model->arrays[H1_WEIGHT], arena + 114688, (uint8_t *)(arena + 229376), &model->arrays[H1_BIAS], run->lr, run->step, count);  /* h1.weight, h1.bias */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -1652,10 +1729,12 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
     (void)job;
 }
 
-static Run begin(const nerva_job *job, nerva_report *report)
+static Run begin(const nerva_model *model, const nerva_job *job, nerva_report *report)
 {
     Run run = { .layer = -1, .seed = job->seed, .lr = learning_rate(job, job->step) };
     set_step(&run, job, report, job->step);
+    run.queues = model->queues;
+    memset(run.queues, 0, sizeof *run.queues * QUEUES);
     return run;
 }
 
@@ -1729,7 +1808,7 @@ static void judge(const nerva_model *model, Run *run, nerva_report *report, int 
 
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -1761,7 +1840,7 @@ int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *repor
                    int64_t *counts)
 {
     (void)counts;
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -1815,7 +1894,7 @@ static void store_output(const real *from, int64_t first, int count, real *outpu
 
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -1837,7 +1916,7 @@ int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradient)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -1850,7 +1929,7 @@ int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *repo
 /* The masks of the next step for the first `samples` rows of a batch. */
 int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **to)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     (void)model, (void)to;
     return finish(report, &run);
 }

@@ -105,6 +105,97 @@ typedef int32_t lane_numbers __attribute__((vector_size(VECTOR_BYTES)));
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (lane_numbers){ __VA_ARGS__ })
 #endif
 
+static inline int64_t at_most(int64_t size, int64_t most)
+{
+    return size < most ? size : most;
+}
+
+/* Threads share a kernel's work in parts. Each takes those of its own queue, of which there are as many
+ * as of the others', and then what is left in those: a processor may be slower than the others, because
+ * another program is there too. Counters start anew when all threads meet. */
+enum { QUEUES = 2, SHARERS = 16 };  /* kernels of a phase; threads beyond share queues */
+
+typedef struct {
+    _Alignas(64) atomic_int taken;   /* in a cache line of its own */
+} Counter;
+
+typedef struct {
+    Counter of[SHARERS];
+} Queue;
+
+/* Where a thread is in taking parts. */
+typedef struct {
+    Counter *counters;
+    int own, looked, queues;  /* its own queue; how many were found empty; how many there are */
+    int64_t each, parts;      /* in a queue; in all */
+} Parts;
+
+static Parts cut(Queue *queue, int64_t parts)
+{
+    const int threads = omp_get_num_threads(), queues = threads < SHARERS ? threads : SHARERS;
+    return (Parts){ .counters = queue->of, .own = omp_get_thread_num() % queues, .queues = queues,
+                    .each = (parts + queues - 1) / queues, .parts = parts };
+}
+
+/* The next part for this thread; -1 if all are taken. */
+static int64_t next_part(Parts *parts)
+{
+    for (; parts->looked < parts->queues; parts->looked++) {
+        const int queue = (parts->own + parts->looked) % parts->queues;
+        const int taken = atomic_fetch_add_explicit(&parts->counters[queue].taken, 1, memory_order_relaxed);
+        const int64_t part = queue * parts->each + taken;
+        if (taken < parts->each && part < parts->parts)
+            return part;
+    }
+    return -1;
+}
+
+enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
+
+typedef struct {
+    int64_t begin, end;
+} Rows;
+
+/* The first row before which lies so much work. */
+static int64_t row_after(const int64_t *start, int64_t rows, int64_t work)
+{
+    int64_t low = 0, high = rows;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (start[middle] + ROW_WORK * middle < work)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The rows of a tile of samples that belong to a part of a product's work. All tiles together are cut
+ * into parts of equal work; what a number is does not depend on who computes it. */
+static Rows rows_of(int64_t part, int64_t parts, const int64_t *start, int64_t rows, int tile, int tiles)
+{
+    const int64_t work = start[rows] + ROW_WORK * rows;
+    return (Rows){ row_after(start, rows, work * tiles * part / parts - work * tile),
+                   row_after(start, rows, work * tiles * (part + 1) / parts - work * tile) };
+}
+
+/* Into how many parts that is cut: so much work for each that taking it is nothing, or so many `strips`
+ * if there are any. */
+static Parts cut_work(Queue *queue, const int64_t *start, int64_t rows, int tiles, int64_t strips)
+{
+    enum { LEAST = 512, MOST = 8 };      /* work of a part; parts for each thread */
+    const int threads = omp_get_num_threads();
+    const int64_t most = threads > 1 ? at_most(MOST * threads, tiles * (strips ? strips : rows)) : 1;
+    return cut(queue, at_most((start[rows] + ROW_WORK * rows) * tiles / LEAST + 1, most));
+}
+
+/* Of how many non-zeros a row's part in a panel of so many columns is fetched ahead: their stream is
+ * too short for the processor to see it coming. */
+static inline int64_t in_panel(const int64_t *start, int64_t rows, int64_t columns, int64_t panel)
+{
+    return start[rows] / rows * panel / columns + LINE;
+}
+
 /* A parameter, the optimizer's state beside it and, for a sparse weight, its pattern: by rows (CSR)
  * and, where the transposed product is needed, by columns, with the values in both orders. */
 typedef struct {
@@ -144,6 +235,7 @@ static const struct {
 struct nerva_model {
     void *block;              /* one allocation holds everything */
     real *arena;
+    Queue *queues;            /* of the kernels of a phase */
     Array arrays[ARRAYS];
 };
 
@@ -161,6 +253,7 @@ static size_t lay_out(nerva_model *model, char *memory)
 {
     size_t used = 0;
     model->arena = take(memory, &used, sizeof(real) * ARENA);
+    model->queues = take(memory, &used, sizeof(Queue) * QUEUES);
     for (int i = 0; i < ARRAYS; i++) {
         Array *const array = &model->arrays[i];
         const size_t numbers = (size_t)SHAPE[i].numbers;
@@ -243,48 +336,6 @@ Index *nerva_column(nerva_model *model, int parameter)
     return model->arrays[parameter].column;
 }
 
-static inline int64_t at_most(int64_t size, int64_t most)
-{
-    return size < most ? size : most;
-}
-
-enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
-
-typedef struct {
-    int64_t begin, end;
-} Rows;
-
-/* The first row before which lies so much work. */
-static int64_t row_after(const int64_t *start, int64_t rows, int64_t work)
-{
-    int64_t low = 0, high = rows;
-    while (low < high) {
-        const int64_t middle = low + (high - low) / 2;
-        if (start[middle] + ROW_WORK * middle < work)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* The rows of a tile of samples that this thread computes. All tiles together are cut into as many
- * parts of equal work as there are threads; what a number is does not depend on who computes it. */
-static Rows share(const int64_t *start, int64_t rows, int tile, int tiles)
-{
-    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
-    const int64_t work = start[rows] + ROW_WORK * rows;
-    return (Rows){ row_after(start, rows, work * tiles * thread / threads - work * tile),
-                   row_after(start, rows, work * tiles * (thread + 1) / threads - work * tile) };
-}
-
-/* Of how many non-zeros a row's part in a panel of so many columns is fetched ahead: their stream is
- * too short for the processor to see it coming. */
-static inline int64_t in_panel(const int64_t *start, int64_t rows, int64_t columns, int64_t panel)
-{
-    return start[rows] / rows * panel / columns + LINE;
-}
-
 /* The one place that derives everything else from a pattern and its values: sorts the non-zeros by
  * column, counting them first. Linear in their number. Returns 0, or 1 if memory ran out. */
 int nerva_index(nerva_model *model, int parameter)
@@ -330,6 +381,7 @@ typedef struct {
     int64_t row, feature;
     int32_t layer;
     int threads;
+    Queue *queues;
     atomic_int arrived;       /* threads waiting in meet() */
     atomic_int round;         /* how often all have met */
 } Run;
@@ -341,6 +393,9 @@ static void meet(Run *run)
     enum { SPINS = 2000 };    /* some ten microseconds: longer than the phases of small models */
     const int round = atomic_load_explicit(&run->round, memory_order_acquire);
     if (atomic_fetch_add_explicit(&run->arrived, 1, memory_order_acq_rel) + 1 == run->threads) {
+        for (int i = 0; i < QUEUES * SHARERS; i++)
+            if (i % SHARERS < run->threads)
+                atomic_store_explicit(&run->queues[i / SHARERS].of[i % SHARERS].taken, 0, memory_order_relaxed);
         atomic_store_explicit(&run->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&run->round, round + 1, memory_order_release);
         return;
@@ -1355,96 +1410,102 @@ static inline void update_scaled_sgd(real *weight, real g, real *size_state, rea
  *   custom.nerva:9: input  x : float32[64]
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
+KERNEL gather_div(Queue *queue, const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
 {
     enum { FEATURES = 64 };
     /* A few samples at a time: their numbers come in as many streams, which the processor fetches
      * ahead, and what is written stays in the cache. */
-    #pragma omp for schedule(static) collapse(2) nowait
-    for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < WIDTH; start += LANES) {
-            const int live = count - start;
-            const real *sample[LANES];
-            for (int i = 0; i < LANES; i++) {
-                const int64_t place = first + start + i;
-                sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
-            }
-            vector strange = {0};     /* NaN where a number is not finite */
-            const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
-            for (int64_t block = left; block < right; block += LANES) {
-                const int width = (int)(right - block < LANES ? right - block : LANES);
-                _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
-                if (width == LANES)
-                    turn_real(sample, block, turned);
-                else
-                    for (int i = 0; i < LANES; i++)
-                        for (int feature = 0; feature < width; feature++)
-                            turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
-                for (int64_t row = block; row < block + width; row++) {
-                    strange += *(const vector *)turned[row - block] * 0;
-                    real *const to_div_row = to_div + row * STRIDE + start;
-                    #pragma omp simd
-                    for (int column = 0; column < LANES; column++) {
-                        const real div_value = turned[row - block][column] / 16.0f;
-                        to_div_row[column] = column < live ? div_value : 0;
-                    }
-                }
-            }
-            for (int i = 0; i < LANES && i < live; i++)
-                if (strange[i] != 0) {
-                    const int64_t place = first + start + i;
-                    report_input(run, order ? order[place] : place, sample[i], left, right);
-                }
+    enum { TIMES = (WIDTH + LANES - 1) / LANES, PIECES = (FEATURES + CHUNK - 1) / CHUNK * TIMES };
+    Parts parts = cut(queue, PIECES);
+    for (int64_t piece; (piece = next_part(&parts)) >= 0;) {
+        const int64_t left = piece / TIMES * CHUNK;
+        const int start = (int)(piece % TIMES) * LANES;
+        const int live = count - start;
+        const real *sample[LANES];
+        for (int i = 0; i < LANES; i++) {
+            const int64_t place = first + start + i;
+            sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
         }
+        vector strange = {0};     /* NaN where a number is not finite */
+        const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
+        for (int64_t block = left; block < right; block += LANES) {
+            const int width = (int)(right - block < LANES ? right - block : LANES);
+            _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
+            if (width == LANES)
+                turn_real(sample, block, turned);
+            else
+                for (int i = 0; i < LANES; i++)
+                    for (int feature = 0; feature < width; feature++)
+                        turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
+            for (int64_t row = block; row < block + width; row++) {
+                strange += *(const vector *)turned[row - block] * 0;
+                real *const to_div_row = to_div + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < LANES; column++) {
+                    const real div_value = turned[row - block][column] / 16.0f;
+                    to_div_row[column] = column < live ? div_value : 0;
+                }
+            }
+        }
+        for (int i = 0; i < LANES && i < live; i++)
+            if (strange[i] != 0) {
+                const int64_t place = first + start + i;
+                report_input(run, order ? order[place] : place, sample[i], left, right);
+            }
+    }
 }
 
 /* W x, linear, soft_relu
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-KERNEL spmm_soft_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu, int count)
+KERNEL spmm_soft_relu(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            const real bias_value = bias[row];
-            real *const to_soft_relu_row = to_soft_relu + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real soft_relu_value = linear_value > 0.0f ? linear_value : expm1_float(linear_value);
-                to_soft_relu_row[column] = column < live ? soft_relu_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                const real bias_value = bias[row];
+                real *const to_soft_relu_row = to_soft_relu + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    const real soft_relu_value = linear_value > 0.0f ? linear_value : expm1_float(linear_value);
+                    to_soft_relu_row[column] = column < live ? soft_relu_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* W x, linear, soft_relu
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  */
-KERNEL spmm_soft_relu_2(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu, int count)
+KERNEL spmm_soft_relu_2(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            const real bias_value = bias[row];
-            real *const to_soft_relu_row = to_soft_relu + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real soft_relu_value = linear_value > 0.0f ? linear_value : 0.5f * expm1_float(linear_value);
-                to_soft_relu_row[column] = column < live ? soft_relu_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                const real bias_value = bias[row];
+                real *const to_soft_relu_row = to_soft_relu + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    const real soft_relu_value = linear_value > 0.0f ? linear_value : 0.5f * expm1_float(linear_value);
+                    to_soft_relu_row[column] = column < live ? soft_relu_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* W x, linear
  *   custom.nerva:32: y  = linear(h2, 10, density = 1)
@@ -1487,37 +1548,39 @@ KERNEL gemm_linear(const Array *weight, const real *restrict value, const real *
 /* the batch's samples, turned to feature-major
  *   custom.nerva:10: target t : class[10]
  */
-KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
+KERNEL gather(Queue *queue, const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
 {
     enum { FEATURES = 1 };
     (void)run;
     /* A few samples at a time: their numbers come in as many streams, which the processor fetches
      * ahead, and what is written stays in the cache. */
-    #pragma omp for schedule(static) collapse(2) nowait
-    for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < WIDTH; start += LANES) {
-            const int live = count - start;
-            const int32_t *sample[LANES];
-            for (int i = 0; i < LANES; i++) {
-                const int64_t place = first + start + i;
-                sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
-            }
-            const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
-            for (int64_t block = left; block < right; block += LANES) {
-                const int width = (int)(right - block < LANES ? right - block : LANES);
-                _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
-                    for (int i = 0; i < LANES; i++)
-                        for (int feature = 0; feature < width; feature++)
-                            turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
-                for (int64_t row = block; row < block + width; row++) {
-                    real *const to_sum_row = to_sum + start;
-                    #pragma omp simd
-                    for (int column = 0; column < LANES; column++) {
-                        to_sum_row[column] = column < live ? turned[row - block][column] : 0;
-                    }
+    enum { TIMES = (WIDTH + LANES - 1) / LANES, PIECES = (FEATURES + CHUNK - 1) / CHUNK * TIMES };
+    Parts parts = cut(queue, PIECES);
+    for (int64_t piece; (piece = next_part(&parts)) >= 0;) {
+        const int64_t left = piece / TIMES * CHUNK;
+        const int start = (int)(piece % TIMES) * LANES;
+        const int live = count - start;
+        const int32_t *sample[LANES];
+        for (int i = 0; i < LANES; i++) {
+            const int64_t place = first + start + i;
+            sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
+        }
+        const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
+        for (int64_t block = left; block < right; block += LANES) {
+            const int width = (int)(right - block < LANES ? right - block : LANES);
+            _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
+                for (int i = 0; i < LANES; i++)
+                    for (int feature = 0; feature < width; feature++)
+                        turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
+            for (int64_t row = block; row < block + width; row++) {
+                real *const to_sum_row = to_sum + start;
+                #pragma omp simd
+                for (int column = 0; column < LANES; column++) {
+                    to_sum_row[column] = column < live ? turned[row - block][column] : 0;
                 }
             }
         }
+    }
 }
 
 /* onehot, max over the features, exp, sum over the features, log, log_softmax, mul, sub, position, hit
@@ -1594,58 +1657,62 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
 /* W x, linear, soft_relu_slope, soft_relu
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-KERNEL spmm_soft_relu_slope_soft_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu_slope, real *restrict to_soft_relu, int count)
+KERNEL spmm_soft_relu_slope_soft_relu(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu_slope, real *restrict to_soft_relu, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            const real bias_value = bias[row];
-            real *const to_soft_relu_slope_row = to_soft_relu_slope + row * STRIDE + start;
-            real *const to_soft_relu_row = to_soft_relu + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real expm1_1 = expm1_float(linear_value);
-                const real soft_relu_slope_value = linear_value > 0.0f ? 1.0f : expm1_1 + 1.0f;
-                const real soft_relu_value = linear_value > 0.0f ? linear_value : expm1_1;
-                to_soft_relu_slope_row[column] = column < live ? soft_relu_slope_value : 0;
-                to_soft_relu_row[column] = column < live ? soft_relu_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                const real bias_value = bias[row];
+                real *const to_soft_relu_slope_row = to_soft_relu_slope + row * STRIDE + start;
+                real *const to_soft_relu_row = to_soft_relu + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    const real expm1_1 = expm1_float(linear_value);
+                    const real soft_relu_slope_value = linear_value > 0.0f ? 1.0f : expm1_1 + 1.0f;
+                    const real soft_relu_value = linear_value > 0.0f ? linear_value : expm1_1;
+                    to_soft_relu_slope_row[column] = column < live ? soft_relu_slope_value : 0;
+                    to_soft_relu_row[column] = column < live ? soft_relu_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* W x, linear, soft_relu_slope, soft_relu
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  */
-KERNEL spmm_soft_relu_slope_soft_relu_2(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu_slope, real *restrict to_soft_relu, int count)
+KERNEL spmm_soft_relu_slope_soft_relu_2(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_soft_relu_slope, real *restrict to_soft_relu, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            const real bias_value = bias[row];
-            real *const to_soft_relu_slope_row = to_soft_relu_slope + row * STRIDE + start;
-            real *const to_soft_relu_row = to_soft_relu + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real expm1_1 = expm1_float(linear_value);
-                const real soft_relu_slope_value = linear_value > 0.0f ? 1.0f : 0.5f * (expm1_1 + 1.0f);
-                const real soft_relu_value = linear_value > 0.0f ? linear_value : 0.5f * expm1_1;
-                to_soft_relu_slope_row[column] = column < live ? soft_relu_slope_value : 0;
-                to_soft_relu_row[column] = column < live ? soft_relu_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                const real bias_value = bias[row];
+                real *const to_soft_relu_slope_row = to_soft_relu_slope + row * STRIDE + start;
+                real *const to_soft_relu_row = to_soft_relu + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    const real expm1_1 = expm1_float(linear_value);
+                    const real soft_relu_slope_value = linear_value > 0.0f ? 1.0f : 0.5f * (expm1_1 + 1.0f);
+                    const real soft_relu_value = linear_value > 0.0f ? linear_value : 0.5f * expm1_1;
+                    to_soft_relu_slope_row[column] = column < live ? soft_relu_slope_value : 0;
+                    to_soft_relu_row[column] = column < live ? soft_relu_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* onehot, mul_slope, sum over the features, max over the features, exp, softmax, slope, repeat, total
  *   custom.nerva:10: target t : class[10]
@@ -1812,53 +1879,58 @@ KERNEL gemm_gradient_store(Array *weight, const real *restrict dz, const real *r
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-KERNEL spmm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_chain, int count)
+KERNEL spmm_transposed_chain(Queue *queue, const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_chain, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->column_start, weight->columns, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
-                          dz + start, sum);
-            const real *const input_row = input + row * STRIDE + start;
-            real *const to_chain_row = to_chain + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real chain_value = sum[column] * input_row[column];
-                to_chain_row[column] = column < live ? chain_value : 0;
+    Parts parts = cut_work(queue, weight->column_start, weight->columns, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->column_start, weight->columns, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
+                              dz + start, sum);
+                const real *const input_row = input + row * STRIDE + start;
+                real *const to_chain_row = to_chain + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real chain_value = sum[column] * input_row[column];
+                    to_chain_row[column] = column < live ? chain_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* dz times transposed x at the non-zeros of W, sum over the batch
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_sum_of, real *restrict to_gradient, int count)
+KERNEL sddmm_store(Queue *queue, Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_sum_of, real *restrict to_gradient, int count)
 {
     const Index *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    for (int64_t row = mine.begin; row < mine.end; row++) {
-        const real *const here = dz + row * STRIDE;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            const real *const here = dz + row * STRIDE;
 
-        real sum_of = 0;
-        #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < WIDTH; column++) {
-            sum_of += column < count ? here[column] : 0;
-        }
-        to_sum_of[row] = sum_of;
-        const int64_t end = weight->row_start[row + 1];
-        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
-            const int found = (int)at_most(end - begin, UPDATED);
-            real gradient[UPDATED];
-            dots_2(here, x, column + begin, found, 1, 0, gradient);
-            #pragma omp simd
-            for (int i = 0; i < found; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                to_gradient[q] = g;
+            real sum_of = 0;
+            #pragma omp simd reduction(+:sum_of)
+            for (int column = 0; column < WIDTH; column++) {
+                sum_of += column < count ? here[column] : 0;
+            }
+            to_sum_of[row] = sum_of;
+            const int64_t end = weight->row_start[row + 1];
+            for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+                const int found = (int)at_most(end - begin, UPDATED);
+                real gradient[UPDATED];
+                dots_2(here, x, column + begin, found, 1, 0, gradient);
+                #pragma omp simd
+                for (int i = 0; i < found; i++) {
+                    const int64_t q = begin + i;
+                    const real g = gradient[i];
+                    to_gradient[q] = g;
+                }
             }
         }
     }
@@ -2053,32 +2125,35 @@ KERNEL gemm_gradient_scaled_sgd(Array *weight, const real *restrict dz, const re
 /* dz times transposed x at the non-zeros of W, update by scaled_sgd, sum over the batch
  *   custom.nerva:31: h2 = soft_relu(linear(h1, width), alpha = 0.5)
  */
-KERNEL sddmm_scaled_sgd(Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, Rates rates, int count)
+KERNEL sddmm_scaled_sgd(Queue *queue, Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, Rates rates, int count)
 {
     const Index *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    for (int64_t row = mine.begin; row < mine.end; row++) {
-        const real *const here = dz + row * STRIDE;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            const real *const here = dz + row * STRIDE;
 
-        real sum_of = 0;
-        #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < WIDTH; column++) {
-            sum_of += column < count ? here[column] : 0;
-        }
-        update_scaled_sgd(&bias->value[row], sum_of, &bias->state[0][row], lr, step, rates);
-        const int64_t end = weight->row_start[row + 1];
-        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
-            const int found = (int)at_most(end - begin, UPDATED);
-            real gradient[UPDATED];
-            dots_2(here, x, column + begin, found, 1, 0, gradient);
-            #pragma omp simd
-            for (int i = 0; i < found; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                update_scaled_sgd(&weight->value[q], g, &weight->state[0][q], lr, step, rates);
+            real sum_of = 0;
+            #pragma omp simd reduction(+:sum_of)
+            for (int column = 0; column < WIDTH; column++) {
+                sum_of += column < count ? here[column] : 0;
             }
-            for (int64_t q = begin; q < begin + found; q++) {
-                weight->transposed[weight->position[q]] = weight->value[q];
+            update_scaled_sgd(&bias->value[row], sum_of, &bias->state[0][row], lr, step, rates);
+            const int64_t end = weight->row_start[row + 1];
+            for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+                const int found = (int)at_most(end - begin, UPDATED);
+                real gradient[UPDATED];
+                dots_2(here, x, column + begin, found, 1, 0, gradient);
+                #pragma omp simd
+                for (int i = 0; i < found; i++) {
+                    const int64_t q = begin + i;
+                    const real g = gradient[i];
+                    update_scaled_sgd(&weight->value[q], g, &weight->state[0][q], lr, step, rates);
+                }
+                for (int64_t q = begin; q < begin + found; q++) {
+                    weight->transposed[weight->position[q]] = weight->value[q];
+                }
             }
         }
     }
@@ -2087,29 +2162,32 @@ KERNEL sddmm_scaled_sgd(Array *weight, const real *restrict dz, const real *rest
 /* dz times transposed x at the non-zeros of W, update by scaled_sgd, sum over the batch
  *   custom.nerva:30: h1 = soft_relu(linear(x / 16, width))
  */
-KERNEL sddmm_scaled_sgd_2(Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, Rates rates, int count)
+KERNEL sddmm_scaled_sgd_2(Queue *queue, Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, Rates rates, int count)
 {
     const Index *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    for (int64_t row = mine.begin; row < mine.end; row++) {
-        const real *const here = dz + row * STRIDE;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            const real *const here = dz + row * STRIDE;
 
-        real sum_of = 0;
-        #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < WIDTH; column++) {
-            sum_of += column < count ? here[column] : 0;
-        }
-        update_scaled_sgd(&bias->value[row], sum_of, &bias->state[0][row], lr, step, rates);
-        const int64_t end = weight->row_start[row + 1];
-        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
-            const int found = (int)at_most(end - begin, UPDATED);
-            real gradient[UPDATED];
-            dots_2(here, x, column + begin, found, 1, 0, gradient);
-            #pragma omp simd
-            for (int i = 0; i < found; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                update_scaled_sgd(&weight->value[q], g, &weight->state[0][q], lr, step, rates);
+            real sum_of = 0;
+            #pragma omp simd reduction(+:sum_of)
+            for (int column = 0; column < WIDTH; column++) {
+                sum_of += column < count ? here[column] : 0;
+            }
+            update_scaled_sgd(&bias->value[row], sum_of, &bias->state[0][row], lr, step, rates);
+            const int64_t end = weight->row_start[row + 1];
+            for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+                const int found = (int)at_most(end - begin, UPDATED);
+                real gradient[UPDATED];
+                dots_2(here, x, column + begin, found, 1, 0, gradient);
+                #pragma omp simd
+                for (int i = 0; i < found; i++) {
+                    const int64_t q = begin + i;
+                    const real g = gradient[i];
+                    update_scaled_sgd(&weight->value[q], g, &weight->state[0][q], lr, step, rates);
+                }
             }
         }
     }
@@ -2215,11 +2293,11 @@ KERNEL gemv_linear(const Array *weight, const real *restrict value, const real *
 static void predict(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 4096, count);  /* div */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 4096, count);  /* div */
     meet(run);
-    spmm_soft_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 4096, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
+    spmm_soft_relu(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 4096, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_soft_relu_2(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 4096, count);  /* h2 */
+    spmm_soft_relu_2(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 4096, count);  /* h2 */
     meet(run);
     gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 4096, 4, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
@@ -2230,12 +2308,12 @@ static void predict(nerva_model *model, const nerva_job *job, int64_t first, int
 static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 4096, count);  /* div */
-    gather(job->t, job->order, first, run, arena + 8192, count);  /* t.batch */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 4096, count);  /* div */
+    gather(model->queues + 1, job->t, job->order, first, run, arena + 8192, count);  /* t.batch */
     meet(run);
-    spmm_soft_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 4096, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
+    spmm_soft_relu(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 4096, model->arrays[H1_BIAS].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_soft_relu_2(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 4096, count);  /* h2 */
+    spmm_soft_relu_2(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, arena + 4096, count);  /* h2 */
     meet(run);
     gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 4096, 4, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
@@ -2248,12 +2326,12 @@ static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, in
 static void gradients(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run, real **gradients)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 20480, count);  /* div */
-    gather(job->t, job->order, first, run, arena + 17664, count);  /* t.batch */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 20480, count);  /* div */
+    gather(model->queues + 1, job->t, job->order, first, run, arena + 17664, count);  /* t.batch */
     meet(run);
-    spmm_soft_relu_slope_soft_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 20480, model->arrays[H1_BIAS].value, arena + 0, arena + 4096, count);  /* h1.linear.grad.slope, h1 */
+    spmm_soft_relu_slope_soft_relu(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 20480, model->arrays[H1_BIAS].value, arena + 0, arena + 4096, count);  /* h1.linear.grad.slope, h1 */
     meet(run);
-    spmm_soft_relu_slope_soft_relu_2(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 4096, model->arrays[H2_BIAS].value, arena + 8192, arena + 12288, count);  /* h2.linear.grad.slope, h2 */
+    spmm_soft_relu_slope_soft_relu_2(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 4096, model->arrays[H2_BIAS].value, arena + 8192, arena + 12288, count);  /* h2.linear.grad.slope, h2 */
     meet(run);
     gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 12288, 4, model->arrays[Y_BIAS].value, arena + 16384, count);  /* y */
     meet(run);
@@ -2263,10 +2341,10 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     gemm_transposed_chain(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 22528, 8, arena + 8192, arena + 16384, count);  /* h2.linear.grad */
     gemm_gradient_store(&model->arrays[Y_WEIGHT], arena + 22528, arena + 12288, 96, gradients[4]);  /* y.weight.grad */
     meet(run);
-    spmm_transposed_chain(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 16384, arena + 0, arena + 8192, count);  /* h1.linear.grad */
-    sddmm_store(&model->arrays[H2_WEIGHT], arena + 16384, arena + 4096, gradients[3], gradients[2], count);  /* h2.weight.grad, h2.bias.grad */
+    spmm_transposed_chain(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 16384, arena + 0, arena + 8192, count);  /* h1.linear.grad */
+    sddmm_store(model->queues + 1, &model->arrays[H2_WEIGHT], arena + 16384, arena + 4096, gradients[3], gradients[2], count);  /* h2.weight.grad, h2.bias.grad */
     meet(run);
-    sddmm_store(&model->arrays[H1_WEIGHT], arena + 8192, arena + 20480, gradients[1], gradients[0], count);  /* h1.weight.grad, h1.bias.grad */
+    sddmm_store(model->queues + 0, &model->arrays[H1_WEIGHT], arena + 8192, arena + 20480, gradients[1], gradients[0], count);  /* h1.weight.grad, h1.bias.grad */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -2275,12 +2353,12 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
 static void step(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 20480, count);  /* div */
-    gather(job->t, job->order, first, run, arena + 17984, count);  /* t.batch */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 20480, count);  /* div */
+    gather(model->queues + 1, job->t, job->order, first, run, arena + 17984, count);  /* t.batch */
     meet(run);
-    spmm_soft_relu_slope_soft_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 20480, model->arrays[H1_BIAS].value, arena + 0, arena + 4096, count);  /* h1.linear.grad.slope, h1 */
+    spmm_soft_relu_slope_soft_relu(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 20480, model->arrays[H1_BIAS].value, arena + 0, arena + 4096, count);  /* h1.linear.grad.slope, h1 */
     meet(run);
-    spmm_soft_relu_slope_soft_relu_2(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 4096, model->arrays[H2_BIAS].value, arena + 8192, arena + 12288, count);  /* h2.linear.grad.slope, h2 */
+    spmm_soft_relu_slope_soft_relu_2(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 4096, model->arrays[H2_BIAS].value, arena + 8192, arena + 12288, count);  /* h2.linear.grad.slope, h2 */
     meet(run);
     gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 12288, 4, model->arrays[Y_BIAS].value, arena + 16384, count);  /* y */
     meet(run);
@@ -2298,11 +2376,11 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
     gemm_transposed_chain(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 22528, 8, arena + 8192, arena + 16384, count);  /* h2.linear.grad */
     featurewise_scaled_sgd(10, run->lr, run->step, run->rates, arena + 22528, &model->arrays[Y_BIAS], count);  /* y.bias */
     meet(run);
-    spmm_transposed_chain(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 16384, arena + 0, arena + 8192, count);  /* h1.linear.grad */
+    spmm_transposed_chain(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 16384, arena + 0, arena + 8192, count);  /* h1.linear.grad */
     gemm_gradient_scaled_sgd(&model->arrays[Y_WEIGHT], arena + 22528, arena + 12288, 96, run->lr, run->step, run->rates);  /* y.weight */
     meet(run);
-    sddmm_scaled_sgd(&model->arrays[H2_WEIGHT], arena + 16384, arena + 4096, &model->arrays[H2_BIAS], run->lr, run->step, run->rates, count);  /* h2.weight, h2.bias */
-    sddmm_scaled_sgd_2(&model->arrays[H1_WEIGHT], arena + 8192, arena + 20480, &model->arrays[H1_BIAS], run->lr, run->step, run->rates, count);  /* h1.weight, h1.bias */
+    sddmm_scaled_sgd(model->queues + 0, &model->arrays[H2_WEIGHT], arena + 16384, arena + 4096, &model->arrays[H2_BIAS], run->lr, run->step, run->rates, count);  /* h2.weight, h2.bias */
+    sddmm_scaled_sgd_2(model->queues + 1, &model->arrays[H1_WEIGHT], arena + 8192, arena + 20480, &model->arrays[H1_BIAS], run->lr, run->step, run->rates, count);  /* h1.weight, h1.bias */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -2360,10 +2438,12 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
     run->rates = make_rates((double)run->lr, (double)(steps + 1));
 }
 
-static Run begin(const nerva_job *job, nerva_report *report)
+static Run begin(const nerva_model *model, const nerva_job *job, nerva_report *report)
 {
     Run run = { .layer = -1, .seed = job->seed, .lr = learning_rate(job, job->step) };
     set_step(&run, job, report, job->step);
+    run.queues = model->queues;
+    memset(run.queues, 0, sizeof *run.queues * QUEUES);
     return run;
 }
 
@@ -2439,7 +2519,7 @@ static void judge(const nerva_model *model, Run *run, nerva_report *report, int 
 
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2471,7 +2551,7 @@ int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *repor
                    int64_t *counts)
 {
     (void)counts;
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2525,7 +2605,7 @@ static void store_output(const real *from, int64_t first, int count, real *outpu
 
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2547,7 +2627,7 @@ int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradient)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2560,7 +2640,7 @@ int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *repo
 /* The masks of the next step for the first `samples` rows of a batch. */
 int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **to)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     (void)model, (void)to;
     return finish(report, &run);
 }

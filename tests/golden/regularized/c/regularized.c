@@ -105,6 +105,97 @@ typedef int32_t lane_numbers __attribute__((vector_size(VECTOR_BYTES)));
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (lane_numbers){ __VA_ARGS__ })
 #endif
 
+static inline int64_t at_most(int64_t size, int64_t most)
+{
+    return size < most ? size : most;
+}
+
+/* Threads share a kernel's work in parts. Each takes those of its own queue, of which there are as many
+ * as of the others', and then what is left in those: a processor may be slower than the others, because
+ * another program is there too. Counters start anew when all threads meet. */
+enum { QUEUES = 2, SHARERS = 16 };  /* kernels of a phase; threads beyond share queues */
+
+typedef struct {
+    _Alignas(64) atomic_int taken;   /* in a cache line of its own */
+} Counter;
+
+typedef struct {
+    Counter of[SHARERS];
+} Queue;
+
+/* Where a thread is in taking parts. */
+typedef struct {
+    Counter *counters;
+    int own, looked, queues;  /* its own queue; how many were found empty; how many there are */
+    int64_t each, parts;      /* in a queue; in all */
+} Parts;
+
+static Parts cut(Queue *queue, int64_t parts)
+{
+    const int threads = omp_get_num_threads(), queues = threads < SHARERS ? threads : SHARERS;
+    return (Parts){ .counters = queue->of, .own = omp_get_thread_num() % queues, .queues = queues,
+                    .each = (parts + queues - 1) / queues, .parts = parts };
+}
+
+/* The next part for this thread; -1 if all are taken. */
+static int64_t next_part(Parts *parts)
+{
+    for (; parts->looked < parts->queues; parts->looked++) {
+        const int queue = (parts->own + parts->looked) % parts->queues;
+        const int taken = atomic_fetch_add_explicit(&parts->counters[queue].taken, 1, memory_order_relaxed);
+        const int64_t part = queue * parts->each + taken;
+        if (taken < parts->each && part < parts->parts)
+            return part;
+    }
+    return -1;
+}
+
+enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
+
+typedef struct {
+    int64_t begin, end;
+} Rows;
+
+/* The first row before which lies so much work. */
+static int64_t row_after(const int64_t *start, int64_t rows, int64_t work)
+{
+    int64_t low = 0, high = rows;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (start[middle] + ROW_WORK * middle < work)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The rows of a tile of samples that belong to a part of a product's work. All tiles together are cut
+ * into parts of equal work; what a number is does not depend on who computes it. */
+static Rows rows_of(int64_t part, int64_t parts, const int64_t *start, int64_t rows, int tile, int tiles)
+{
+    const int64_t work = start[rows] + ROW_WORK * rows;
+    return (Rows){ row_after(start, rows, work * tiles * part / parts - work * tile),
+                   row_after(start, rows, work * tiles * (part + 1) / parts - work * tile) };
+}
+
+/* Into how many parts that is cut: so much work for each that taking it is nothing, or so many `strips`
+ * if there are any. */
+static Parts cut_work(Queue *queue, const int64_t *start, int64_t rows, int tiles, int64_t strips)
+{
+    enum { LEAST = 512, MOST = 8 };      /* work of a part; parts for each thread */
+    const int threads = omp_get_num_threads();
+    const int64_t most = threads > 1 ? at_most(MOST * threads, tiles * (strips ? strips : rows)) : 1;
+    return cut(queue, at_most((start[rows] + ROW_WORK * rows) * tiles / LEAST + 1, most));
+}
+
+/* Of how many non-zeros a row's part in a panel of so many columns is fetched ahead: their stream is
+ * too short for the processor to see it coming. */
+static inline int64_t in_panel(const int64_t *start, int64_t rows, int64_t columns, int64_t panel)
+{
+    return start[rows] / rows * panel / columns + LINE;
+}
+
 /* A parameter, the optimizer's state beside it and, for a sparse weight, its pattern: by rows (CSR)
  * and, where the transposed product is needed, by columns, with the values in both orders. */
 typedef struct {
@@ -156,6 +247,7 @@ static const struct {
 struct nerva_model {
     void *block;              /* one allocation holds everything */
     real *arena;
+    Queue *queues;            /* of the kernels of a phase */
     Array arrays[ARRAYS];
 };
 
@@ -173,6 +265,7 @@ static size_t lay_out(nerva_model *model, char *memory)
 {
     size_t used = 0;
     model->arena = take(memory, &used, sizeof(real) * ARENA);
+    model->queues = take(memory, &used, sizeof(Queue) * QUEUES);
     for (int i = 0; i < ARRAYS; i++) {
         Array *const array = &model->arrays[i];
         const size_t numbers = (size_t)SHAPE[i].numbers;
@@ -255,48 +348,6 @@ Index *nerva_column(nerva_model *model, int parameter)
     return model->arrays[parameter].column;
 }
 
-static inline int64_t at_most(int64_t size, int64_t most)
-{
-    return size < most ? size : most;
-}
-
-enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
-
-typedef struct {
-    int64_t begin, end;
-} Rows;
-
-/* The first row before which lies so much work. */
-static int64_t row_after(const int64_t *start, int64_t rows, int64_t work)
-{
-    int64_t low = 0, high = rows;
-    while (low < high) {
-        const int64_t middle = low + (high - low) / 2;
-        if (start[middle] + ROW_WORK * middle < work)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* The rows of a tile of samples that this thread computes. All tiles together are cut into as many
- * parts of equal work as there are threads; what a number is does not depend on who computes it. */
-static Rows share(const int64_t *start, int64_t rows, int tile, int tiles)
-{
-    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
-    const int64_t work = start[rows] + ROW_WORK * rows;
-    return (Rows){ row_after(start, rows, work * tiles * thread / threads - work * tile),
-                   row_after(start, rows, work * tiles * (thread + 1) / threads - work * tile) };
-}
-
-/* Of how many non-zeros a row's part in a panel of so many columns is fetched ahead: their stream is
- * too short for the processor to see it coming. */
-static inline int64_t in_panel(const int64_t *start, int64_t rows, int64_t columns, int64_t panel)
-{
-    return start[rows] / rows * panel / columns + LINE;
-}
-
 /* The one place that derives everything else from a pattern and its values: sorts the non-zeros by
  * column, counting them first. Linear in their number. Returns 0, or 1 if memory ran out. */
 int nerva_index(nerva_model *model, int parameter)
@@ -336,6 +387,7 @@ typedef struct {
     int64_t row, feature;
     int32_t layer;
     int threads;
+    Queue *queues;
     atomic_int arrived;       /* threads waiting in meet() */
     atomic_int round;         /* how often all have met */
 } Run;
@@ -347,6 +399,9 @@ static void meet(Run *run)
     enum { SPINS = 2000 };    /* some ten microseconds: longer than the phases of small models */
     const int round = atomic_load_explicit(&run->round, memory_order_acquire);
     if (atomic_fetch_add_explicit(&run->arrived, 1, memory_order_acq_rel) + 1 == run->threads) {
+        for (int i = 0; i < QUEUES * SHARERS; i++)
+            if (i % SHARERS < run->threads)
+                atomic_store_explicit(&run->queues[i / SHARERS].of[i % SHARERS].taken, 0, memory_order_relaxed);
         atomic_store_explicit(&run->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&run->round, round + 1, memory_order_release);
         return;
@@ -1392,77 +1447,81 @@ static inline void update_running_average(real *weight, real g, real lr, real st
  *   regularized.nerva:9: input  x : float32[64]
  *   regularized.nerva:15: h1 = relu(batch_norm(linear(x / 16, 256, bias = false)))
  */
-KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
+KERNEL gather_div(Queue *queue, const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
 {
     enum { FEATURES = 64 };
     /* A few samples at a time: their numbers come in as many streams, which the processor fetches
      * ahead, and what is written stays in the cache. */
-    #pragma omp for schedule(static) collapse(2) nowait
-    for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < WIDTH; start += LANES) {
-            const int live = count - start;
-            const real *sample[LANES];
-            for (int i = 0; i < LANES; i++) {
-                const int64_t place = first + start + i;
-                sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
-            }
-            vector strange = {0};     /* NaN where a number is not finite */
-            const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
-            for (int64_t block = left; block < right; block += LANES) {
-                const int width = (int)(right - block < LANES ? right - block : LANES);
-                _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
-                if (width == LANES)
-                    turn_real(sample, block, turned);
-                else
-                    for (int i = 0; i < LANES; i++)
-                        for (int feature = 0; feature < width; feature++)
-                            turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
-                for (int64_t row = block; row < block + width; row++) {
-                    strange += *(const vector *)turned[row - block] * 0;
-                    real *const to_div_row = to_div + row * STRIDE + start;
-                    #pragma omp simd
-                    for (int column = 0; column < LANES; column++) {
-                        const real div_value = turned[row - block][column] / 16.0f;
-                        to_div_row[column] = column < live ? div_value : 0;
-                    }
-                }
-            }
-            for (int i = 0; i < LANES && i < live; i++)
-                if (strange[i] != 0) {
-                    const int64_t place = first + start + i;
-                    report_input(run, order ? order[place] : place, sample[i], left, right);
-                }
+    enum { TIMES = (WIDTH + LANES - 1) / LANES, PIECES = (FEATURES + CHUNK - 1) / CHUNK * TIMES };
+    Parts parts = cut(queue, PIECES);
+    for (int64_t piece; (piece = next_part(&parts)) >= 0;) {
+        const int64_t left = piece / TIMES * CHUNK;
+        const int start = (int)(piece % TIMES) * LANES;
+        const int live = count - start;
+        const real *sample[LANES];
+        for (int i = 0; i < LANES; i++) {
+            const int64_t place = first + start + i;
+            sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
         }
+        vector strange = {0};     /* NaN where a number is not finite */
+        const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
+        for (int64_t block = left; block < right; block += LANES) {
+            const int width = (int)(right - block < LANES ? right - block : LANES);
+            _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
+            if (width == LANES)
+                turn_real(sample, block, turned);
+            else
+                for (int i = 0; i < LANES; i++)
+                    for (int feature = 0; feature < width; feature++)
+                        turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
+            for (int64_t row = block; row < block + width; row++) {
+                strange += *(const vector *)turned[row - block] * 0;
+                real *const to_div_row = to_div + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < LANES; column++) {
+                    const real div_value = turned[row - block][column] / 16.0f;
+                    to_div_row[column] = column < live ? div_value : 0;
+                }
+            }
+        }
+        for (int i = 0; i < LANES && i < live; i++)
+            if (strange[i] != 0) {
+                const int64_t place = first + start + i;
+                report_input(run, order ? order[place] : place, sample[i], left, right);
+            }
+    }
 }
 
 /* W x, standardize, batch_norm, relu
  *   regularized.nerva:15: h1 = relu(batch_norm(linear(x / 16, 256, bias = false)))
  *   regularized.nerva:16: h2 = relu(batch_norm(linear(h1, 128, bias = false)))
  */
-KERNEL spmm_relu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict running_mean, const real *restrict running_var, const real *restrict gamma_2, const real *restrict beta, real *restrict to_relu, int count)
+KERNEL spmm_relu(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict running_mean, const real *restrict running_var, const real *restrict gamma_2, const real *restrict beta, real *restrict to_relu, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            const real running_mean_value = running_mean[row];
-            const real running_var_value = running_var[row];
-            const real gamma_value = gamma_2[row];
-            const real beta_value = beta[row];
-            real *const to_relu_row = to_relu + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real standardize_value = (sum[column] - running_mean_value) / sqrtf(running_var_value + 1e-05f);
-                const real batch_norm_value = standardize_value * gamma_value + beta_value;
-                const real relu_value = batch_norm_value > 0.0f ? batch_norm_value : 0.0f;
-                to_relu_row[column] = column < live ? relu_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                const real running_mean_value = running_mean[row];
+                const real running_var_value = running_var[row];
+                const real gamma_value = gamma_2[row];
+                const real beta_value = beta[row];
+                real *const to_relu_row = to_relu + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real standardize_value = (sum[column] - running_mean_value) / sqrtf(running_var_value + 1e-05f);
+                    const real batch_norm_value = standardize_value * gamma_value + beta_value;
+                    const real relu_value = batch_norm_value > 0.0f ? batch_norm_value : 0.0f;
+                    to_relu_row[column] = column < live ? relu_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* W x, linear
  *   regularized.nerva:17: y  = linear(dropout(h2, rate), 10)
@@ -1505,37 +1564,39 @@ KERNEL gemm_linear(const Array *weight, const real *restrict value, const real *
 /* the batch's samples, turned to feature-major
  *   regularized.nerva:10: target t : class[10]
  */
-KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
+KERNEL gather(Queue *queue, const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
 {
     enum { FEATURES = 1 };
     (void)run;
     /* A few samples at a time: their numbers come in as many streams, which the processor fetches
      * ahead, and what is written stays in the cache. */
-    #pragma omp for schedule(static) collapse(2) nowait
-    for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < WIDTH; start += LANES) {
-            const int live = count - start;
-            const int32_t *sample[LANES];
-            for (int i = 0; i < LANES; i++) {
-                const int64_t place = first + start + i;
-                sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
-            }
-            const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
-            for (int64_t block = left; block < right; block += LANES) {
-                const int width = (int)(right - block < LANES ? right - block : LANES);
-                _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
-                    for (int i = 0; i < LANES; i++)
-                        for (int feature = 0; feature < width; feature++)
-                            turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
-                for (int64_t row = block; row < block + width; row++) {
-                    real *const to_sum_row = to_sum + start;
-                    #pragma omp simd
-                    for (int column = 0; column < LANES; column++) {
-                        to_sum_row[column] = column < live ? turned[row - block][column] : 0;
-                    }
+    enum { TIMES = (WIDTH + LANES - 1) / LANES, PIECES = (FEATURES + CHUNK - 1) / CHUNK * TIMES };
+    Parts parts = cut(queue, PIECES);
+    for (int64_t piece; (piece = next_part(&parts)) >= 0;) {
+        const int64_t left = piece / TIMES * CHUNK;
+        const int start = (int)(piece % TIMES) * LANES;
+        const int live = count - start;
+        const int32_t *sample[LANES];
+        for (int i = 0; i < LANES; i++) {
+            const int64_t place = first + start + i;
+            sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
+        }
+        const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
+        for (int64_t block = left; block < right; block += LANES) {
+            const int width = (int)(right - block < LANES ? right - block : LANES);
+            _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
+                for (int i = 0; i < LANES; i++)
+                    for (int feature = 0; feature < width; feature++)
+                        turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
+            for (int64_t row = block; row < block + width; row++) {
+                real *const to_sum_row = to_sum + start;
+                #pragma omp simd
+                for (int column = 0; column < LANES; column++) {
+                    to_sum_row[column] = column < live ? turned[row - block][column] : 0;
                 }
             }
         }
+    }
 }
 
 /* W x, linear, own
@@ -1718,23 +1779,25 @@ KERNEL activations_mask(real *restrict mask, int64_t rows, uint32_t below, real 
  *   regularized.nerva:15: h1 = relu(batch_norm(linear(x / 16, 256, bias = false)))
  *   regularized.nerva:16: h2 = relu(batch_norm(linear(h1, 128, bias = false)))
  */
-KERNEL spmm(const Array *weight, const real *restrict value, const real *restrict x, real *restrict to_sum, int count)
+KERNEL spmm(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, real *restrict to_sum, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            real *const to_sum_row = to_sum + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                to_sum_row[column] = column < live ? sum[column] : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                real *const to_sum_row = to_sum + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    to_sum_row[column] = column < live ? sum[column] : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* sum over the batch, mean, square, var, standardize, batch_norm, relu
  *   regularized.nerva:15: h1 = relu(batch_norm(linear(x / 16, 256, bias = false)))
@@ -2018,43 +2081,48 @@ KERNEL featurewise_standardize_slope(int64_t rows, const real *restrict input, c
 /* transposed W times dz
  *   regularized.nerva:16: h2 = relu(batch_norm(linear(h1, 128, bias = false)))
  */
-KERNEL spmm_transposed(const Array *weight, const real *restrict value, const real *restrict dz, real *restrict to_sum, int count)
+KERNEL spmm_transposed(Queue *queue, const Array *weight, const real *restrict value, const real *restrict dz, real *restrict to_sum, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->column_start, weight->columns, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
-                          dz + start, sum);
-            real *const to_sum_row = to_sum + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                to_sum_row[column] = column < live ? sum[column] : 0;
+    Parts parts = cut_work(queue, weight->column_start, weight->columns, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->column_start, weight->columns, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
+                              dz + start, sum);
+                real *const to_sum_row = to_sum + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    to_sum_row[column] = column < live ? sum[column] : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* dz times transposed x at the non-zeros of W
  *   regularized.nerva:16: h2 = relu(batch_norm(linear(h1, 128, bias = false)))
  */
-KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
+KERNEL sddmm_store(Queue *queue, Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_gradient)
 {
     const Index *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    for (int64_t row = mine.begin; row < mine.end; row++) {
-        const real *const here = dz + row * STRIDE;
-        const int64_t end = weight->row_start[row + 1];
-        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
-            const int found = (int)at_most(end - begin, UPDATED);
-            real gradient[UPDATED];
-            dots_2(here, x, column + begin, found, 1, 0, gradient);
-            #pragma omp simd
-            for (int i = 0; i < found; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                to_gradient[q] = g;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            const real *const here = dz + row * STRIDE;
+            const int64_t end = weight->row_start[row + 1];
+            for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+                const int found = (int)at_most(end - begin, UPDATED);
+                real gradient[UPDATED];
+                dots_2(here, x, column + begin, found, 1, 0, gradient);
+                #pragma omp simd
+                for (int i = 0; i < found; i++) {
+                    const int64_t q = begin + i;
+                    const real g = gradient[i];
+                    to_gradient[q] = g;
+                }
             }
         }
     }
@@ -2499,25 +2567,28 @@ KERNEL featurewise_standardize_slope_nesterov_2(int64_t rows, real lr, real step
 /* dz times transposed x at the non-zeros of W, update by nesterov
  *   regularized.nerva:16: h2 = relu(batch_norm(linear(h1, 128, bias = false)))
  */
-KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
+KERNEL sddmm_nesterov(Queue *queue, Array *weight, const real *restrict dz, const real *restrict x, real lr, real step)
 {
     const Index *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    for (int64_t row = mine.begin; row < mine.end; row++) {
-        const real *const here = dz + row * STRIDE;
-        const int64_t end = weight->row_start[row + 1];
-        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
-            const int found = (int)at_most(end - begin, UPDATED);
-            real gradient[UPDATED];
-            dots_2(here, x, column + begin, found, 1, 0, gradient);
-            #pragma omp simd
-            for (int i = 0; i < found; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
-            }
-            for (int64_t q = begin; q < begin + found; q++) {
-                weight->transposed[weight->position[q]] = weight->value[q];
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            const real *const here = dz + row * STRIDE;
+            const int64_t end = weight->row_start[row + 1];
+            for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+                const int found = (int)at_most(end - begin, UPDATED);
+                real gradient[UPDATED];
+                dots_2(here, x, column + begin, found, 1, 0, gradient);
+                #pragma omp simd
+                for (int i = 0; i < found; i++) {
+                    const int64_t q = begin + i;
+                    const real g = gradient[i];
+                    update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+                }
+                for (int64_t q = begin; q < begin + found; q++) {
+                    weight->transposed[weight->position[q]] = weight->value[q];
+                }
             }
         }
     }
@@ -2658,11 +2729,11 @@ KERNEL gemv_linear(const Array *weight, const real *restrict value, const real *
 static void predict(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 8192, count);  /* div */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 8192, count);  /* div */
     meet(run);
-    spmm_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 8192, model->arrays[H1_RUNNING_MEAN].value, model->arrays[H1_RUNNING_VAR].value, model->arrays[H1_GAMMA].value, model->arrays[H1_BETA].value, arena + 0, count);  /* h1 */
+    spmm_relu(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 8192, model->arrays[H1_RUNNING_MEAN].value, model->arrays[H1_RUNNING_VAR].value, model->arrays[H1_GAMMA].value, model->arrays[H1_BETA].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_RUNNING_MEAN].value, model->arrays[H2_RUNNING_VAR].value, model->arrays[H2_GAMMA].value, model->arrays[H2_BETA].value, arena + 8192, count);  /* h2 */
+    spmm_relu(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_RUNNING_MEAN].value, model->arrays[H2_RUNNING_VAR].value, model->arrays[H2_GAMMA].value, model->arrays[H2_BETA].value, arena + 8192, count);  /* h2 */
     meet(run);
     gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 8192, 4, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
@@ -2673,12 +2744,12 @@ static void predict(nerva_model *model, const nerva_job *job, int64_t first, int
 static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 8192, count);  /* div */
-    gather(job->t, job->order, first, run, arena + 12288, count);  /* t.batch */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 8192, count);  /* div */
+    gather(model->queues + 1, job->t, job->order, first, run, arena + 12288, count);  /* t.batch */
     meet(run);
-    spmm_relu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 8192, model->arrays[H1_RUNNING_MEAN].value, model->arrays[H1_RUNNING_VAR].value, model->arrays[H1_GAMMA].value, model->arrays[H1_BETA].value, arena + 0, count);  /* h1 */
+    spmm_relu(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 8192, model->arrays[H1_RUNNING_MEAN].value, model->arrays[H1_RUNNING_VAR].value, model->arrays[H1_GAMMA].value, model->arrays[H1_BETA].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_relu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_RUNNING_MEAN].value, model->arrays[H2_RUNNING_VAR].value, model->arrays[H2_GAMMA].value, model->arrays[H2_BETA].value, arena + 8192, count);  /* h2 */
+    spmm_relu(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_RUNNING_MEAN].value, model->arrays[H2_RUNNING_VAR].value, model->arrays[H2_GAMMA].value, model->arrays[H2_BETA].value, arena + 8192, count);  /* h2 */
     meet(run);
     gemm_linear_own(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 8192, 4, model->arrays[Y_BIAS].value, arena + 12288, arena + 0, arena + 320, count);  /* y, top2.own */
     meet(run);
@@ -2702,14 +2773,14 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
 {
     real *const arena = model->arena;
     activations_mask(arena + 24576, 128, 3006477107u, 1.4285715f, 0u, run, count);  /* dropout.mask */
-    gather_div(job->x, job->order, first, run, arena + 36864, count);  /* div */
-    gather(job->t, job->order, first, run, arena + 39616, count);  /* t.batch */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 36864, count);  /* div */
+    gather(model->queues + 1, job->t, job->order, first, run, arena + 39616, count);  /* t.batch */
     meet(run);
-    spmm(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 36864, arena + 0, count);  /* h1.linear */
+    spmm(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 36864, arena + 0, count);  /* h1.linear */
     meet(run);
     featurewise_var_standardize_relu(256, arena + 0, arena + 39232, arena + 8192, model->arrays[H1_GAMMA].value, model->arrays[H1_BETA].value, arena + 16384, count);  /* h1.var, h1.norm.standard, h1 */
     meet(run);
-    spmm(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 16384, arena + 0, count);  /* h2.linear */
+    spmm(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 16384, arena + 0, count);  /* h2.linear */
     meet(run);
     featurewise_var_standardize_relu_2(128, arena + 0, arena + 39488, arena + 4096, model->arrays[H2_GAMMA].value, model->arrays[H2_BETA].value, arena + 28672, arena + 24576, arena + 32768, count);  /* h2.var, h2.norm.standard, h2, dropout */
     meet(run);
@@ -2723,8 +2794,8 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     meet(run);
     featurewise_standardize_slope(128, arena + 24576, arena + 0, arena + 28672, arena + 4096, model->arrays[H2_GAMMA].value, gradients[6], gradients[7], arena + 39488, arena + 32768, count);  /* h2.gamma.grad.2, h2.beta.grad, h2.linear.grad.4 */
     meet(run);
-    spmm_transposed(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 32768, arena + 0, count);  /* h1.grad */
-    sddmm_store(&model->arrays[H2_WEIGHT], arena + 32768, arena + 16384, gradients[5]);  /* h2.weight.grad */
+    spmm_transposed(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 32768, arena + 0, count);  /* h1.grad */
+    sddmm_store(model->queues + 1, &model->arrays[H2_WEIGHT], arena + 32768, arena + 16384, gradients[5]);  /* h2.weight.grad */
     meet(run);
     featurewise_standardize_slope_2(256, arena + 0, arena + 16384, arena + 8192, model->arrays[H1_GAMMA].value, gradients[1], gradients[2], arena + 39232, arena + 24576, count);  /* h1.gamma.grad.2, h1.beta.grad, h1.linear.grad.4 */
     meet(run);
@@ -2738,14 +2809,14 @@ static void step(nerva_model *model, const nerva_job *job, int64_t first, int co
 {
     real *const arena = model->arena;
     activations_mask(arena + 24576, 128, 3006477107u, 1.4285715f, 0u, run, count);  /* dropout.mask */
-    gather_div(job->x, job->order, first, run, arena + 40960, count);  /* div */
-    gather(job->t, job->order, first, run, arena + 37632, count);  /* t.batch */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 40960, count);  /* div */
+    gather(model->queues + 1, job->t, job->order, first, run, arena + 37632, count);  /* t.batch */
     meet(run);
-    spmm(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 40960, arena + 0, count);  /* h1.linear */
+    spmm(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 40960, arena + 0, count);  /* h1.linear */
     meet(run);
     featurewise_mean_var_unbiased(256, arena + 0, arena + 36864, arena + 43328, arena + 37120, arena + 8192, model->arrays[H1_GAMMA].value, model->arrays[H1_BETA].value, arena + 16384, count);  /* h1.mean, h1.var, h1.unbiased, h1.norm.standard, h1 */
     meet(run);
-    spmm(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 16384, arena + 0, count);  /* h2.linear */
+    spmm(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 16384, arena + 0, count);  /* h2.linear */
     meet(run);
     featurewise_mean_var_unbiased_2(128, arena + 0, arena + 37376, arena + 43584, arena + 37504, arena + 4096, model->arrays[H2_GAMMA].value, model->arrays[H2_BETA].value, arena + 28672, arena + 24576, arena + 32768, count);  /* h2.mean, h2.var, h2.unbiased, h2.norm.standard, h2, dropout */
     meet(run);
@@ -2768,10 +2839,10 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
     featurewise_standardize_slope_nesterov(128, run->lr, run->step, arena + 24576, arena + 0, arena + 28672, arena + 4096, model->arrays[H2_GAMMA].value, arena + 43584, arena + 36864, &model->arrays[H2_GAMMA], &model->arrays[H2_BETA], count);  /* h2.linear.grad.4 */
     gemm_gradient_nesterov(&model->arrays[Y_WEIGHT], arena + 43008, arena + 32768, 96, run->lr, run->step);  /* y.weight */
     meet(run);
-    spmm_transposed(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 36864, arena + 0, count);  /* h1.grad */
+    spmm_transposed(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 36864, arena + 0, count);  /* h1.grad */
     meet(run);
     featurewise_standardize_slope_nesterov_2(256, run->lr, run->step, arena + 0, arena + 16384, arena + 8192, model->arrays[H1_GAMMA].value, arena + 43328, arena + 24576, &model->arrays[H1_GAMMA], &model->arrays[H1_BETA], count);  /* h1.linear.grad.4 */
-    sddmm_nesterov(&model->arrays[H2_WEIGHT], arena + 36864, arena + 16384, run->lr, run->step);  /* h2.weight */
+    sddmm_nesterov(model->queues + 0, &model->arrays[H2_WEIGHT], arena + 36864, arena + 16384, run->lr, run->step);  /* h2.weight */
     meet(run);
     sddmm_blocked_nesterov(&model->arrays[H1_WEIGHT], arena + 24576, arena + 40960, 96, run->lr, run->step);  /* h1.weight */
     meet(run);
@@ -2822,10 +2893,12 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
     (void)job;
 }
 
-static Run begin(const nerva_job *job, nerva_report *report)
+static Run begin(const nerva_model *model, const nerva_job *job, nerva_report *report)
 {
     Run run = { .layer = -1, .seed = job->seed, .lr = learning_rate(job, job->step) };
     set_step(&run, job, report, job->step);
+    run.queues = model->queues;
+    memset(run.queues, 0, sizeof *run.queues * QUEUES);
     return run;
 }
 
@@ -2897,7 +2970,7 @@ static void judge(const nerva_model *model, Run *run, nerva_report *report, int 
 
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2929,7 +3002,7 @@ int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *repor
                    int64_t *counts)
 {
     (void)counts;
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2984,7 +3057,7 @@ static void store_output(const real *from, int64_t first, int count, real *outpu
 
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -3006,7 +3079,7 @@ int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradient)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -3019,7 +3092,7 @@ int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *repo
 /* The masks of the next step for the first `samples` rows of a batch. */
 int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **to)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);

@@ -105,6 +105,97 @@ typedef int32_t lane_numbers __attribute__((vector_size(VECTOR_BYTES)));
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (lane_numbers){ __VA_ARGS__ })
 #endif
 
+static inline int64_t at_most(int64_t size, int64_t most)
+{
+    return size < most ? size : most;
+}
+
+/* Threads share a kernel's work in parts. Each takes those of its own queue, of which there are as many
+ * as of the others', and then what is left in those: a processor may be slower than the others, because
+ * another program is there too. Counters start anew when all threads meet. */
+enum { QUEUES = 2, SHARERS = 16 };  /* kernels of a phase; threads beyond share queues */
+
+typedef struct {
+    _Alignas(64) atomic_int taken;   /* in a cache line of its own */
+} Counter;
+
+typedef struct {
+    Counter of[SHARERS];
+} Queue;
+
+/* Where a thread is in taking parts. */
+typedef struct {
+    Counter *counters;
+    int own, looked, queues;  /* its own queue; how many were found empty; how many there are */
+    int64_t each, parts;      /* in a queue; in all */
+} Parts;
+
+static Parts cut(Queue *queue, int64_t parts)
+{
+    const int threads = omp_get_num_threads(), queues = threads < SHARERS ? threads : SHARERS;
+    return (Parts){ .counters = queue->of, .own = omp_get_thread_num() % queues, .queues = queues,
+                    .each = (parts + queues - 1) / queues, .parts = parts };
+}
+
+/* The next part for this thread; -1 if all are taken. */
+static int64_t next_part(Parts *parts)
+{
+    for (; parts->looked < parts->queues; parts->looked++) {
+        const int queue = (parts->own + parts->looked) % parts->queues;
+        const int taken = atomic_fetch_add_explicit(&parts->counters[queue].taken, 1, memory_order_relaxed);
+        const int64_t part = queue * parts->each + taken;
+        if (taken < parts->each && part < parts->parts)
+            return part;
+    }
+    return -1;
+}
+
+enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
+
+typedef struct {
+    int64_t begin, end;
+} Rows;
+
+/* The first row before which lies so much work. */
+static int64_t row_after(const int64_t *start, int64_t rows, int64_t work)
+{
+    int64_t low = 0, high = rows;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (start[middle] + ROW_WORK * middle < work)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The rows of a tile of samples that belong to a part of a product's work. All tiles together are cut
+ * into parts of equal work; what a number is does not depend on who computes it. */
+static Rows rows_of(int64_t part, int64_t parts, const int64_t *start, int64_t rows, int tile, int tiles)
+{
+    const int64_t work = start[rows] + ROW_WORK * rows;
+    return (Rows){ row_after(start, rows, work * tiles * part / parts - work * tile),
+                   row_after(start, rows, work * tiles * (part + 1) / parts - work * tile) };
+}
+
+/* Into how many parts that is cut: so much work for each that taking it is nothing, or so many `strips`
+ * if there are any. */
+static Parts cut_work(Queue *queue, const int64_t *start, int64_t rows, int tiles, int64_t strips)
+{
+    enum { LEAST = 512, MOST = 8 };      /* work of a part; parts for each thread */
+    const int threads = omp_get_num_threads();
+    const int64_t most = threads > 1 ? at_most(MOST * threads, tiles * (strips ? strips : rows)) : 1;
+    return cut(queue, at_most((start[rows] + ROW_WORK * rows) * tiles / LEAST + 1, most));
+}
+
+/* Of how many non-zeros a row's part in a panel of so many columns is fetched ahead: their stream is
+ * too short for the processor to see it coming. */
+static inline int64_t in_panel(const int64_t *start, int64_t rows, int64_t columns, int64_t panel)
+{
+    return start[rows] / rows * panel / columns + LINE;
+}
+
 /* A parameter, the optimizer's state beside it and, for a sparse weight, its pattern: by rows (CSR)
  * and, where the transposed product is needed, by columns, with the values in both orders. */
 typedef struct {
@@ -160,6 +251,7 @@ static const struct {
 struct nerva_model {
     void *block;              /* one allocation holds everything */
     real *arena;
+    Queue *queues;            /* of the kernels of a phase */
     Array arrays[ARRAYS];
 };
 
@@ -177,6 +269,7 @@ static size_t lay_out(nerva_model *model, char *memory)
 {
     size_t used = 0;
     model->arena = take(memory, &used, sizeof(real) * ARENA);
+    model->queues = take(memory, &used, sizeof(Queue) * QUEUES);
     for (int i = 0; i < ARRAYS; i++) {
         Array *const array = &model->arrays[i];
         const size_t numbers = (size_t)SHAPE[i].numbers;
@@ -259,48 +352,6 @@ Index *nerva_column(nerva_model *model, int parameter)
     return model->arrays[parameter].column;
 }
 
-static inline int64_t at_most(int64_t size, int64_t most)
-{
-    return size < most ? size : most;
-}
-
-enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
-
-typedef struct {
-    int64_t begin, end;
-} Rows;
-
-/* The first row before which lies so much work. */
-static int64_t row_after(const int64_t *start, int64_t rows, int64_t work)
-{
-    int64_t low = 0, high = rows;
-    while (low < high) {
-        const int64_t middle = low + (high - low) / 2;
-        if (start[middle] + ROW_WORK * middle < work)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* The rows of a tile of samples that this thread computes. All tiles together are cut into as many
- * parts of equal work as there are threads; what a number is does not depend on who computes it. */
-static Rows share(const int64_t *start, int64_t rows, int tile, int tiles)
-{
-    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
-    const int64_t work = start[rows] + ROW_WORK * rows;
-    return (Rows){ row_after(start, rows, work * tiles * thread / threads - work * tile),
-                   row_after(start, rows, work * tiles * (thread + 1) / threads - work * tile) };
-}
-
-/* Of how many non-zeros a row's part in a panel of so many columns is fetched ahead: their stream is
- * too short for the processor to see it coming. */
-static inline int64_t in_panel(const int64_t *start, int64_t rows, int64_t columns, int64_t panel)
-{
-    return start[rows] / rows * panel / columns + LINE;
-}
-
 /* The one place that derives everything else from a pattern and its values: sorts the non-zeros by
  * column, counting them first. Linear in their number. Returns 0, or 1 if memory ran out. */
 int nerva_index(nerva_model *model, int parameter)
@@ -340,6 +391,7 @@ typedef struct {
     int64_t row, feature;
     int32_t layer;
     int threads;
+    Queue *queues;
     atomic_int arrived;       /* threads waiting in meet() */
     atomic_int round;         /* how often all have met */
 } Run;
@@ -351,6 +403,9 @@ static void meet(Run *run)
     enum { SPINS = 2000 };    /* some ten microseconds: longer than the phases of small models */
     const int round = atomic_load_explicit(&run->round, memory_order_acquire);
     if (atomic_fetch_add_explicit(&run->arrived, 1, memory_order_acq_rel) + 1 == run->threads) {
+        for (int i = 0; i < QUEUES * SHARERS; i++)
+            if (i % SHARERS < run->threads)
+                atomic_store_explicit(&run->queues[i / SHARERS].of[i % SHARERS].taken, 0, memory_order_relaxed);
         atomic_store_explicit(&run->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&run->round, round + 1, memory_order_release);
         return;
@@ -1363,135 +1418,143 @@ static inline void update_nesterov(real *weight, real g, real *v_state, real lr,
  *   srelu.nerva:7: input  x : float32[64]
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
  */
-KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
+KERNEL gather_div(Queue *queue, const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
 {
     enum { FEATURES = 64 };
     /* A few samples at a time: their numbers come in as many streams, which the processor fetches
      * ahead, and what is written stays in the cache. */
-    #pragma omp for schedule(static) collapse(2) nowait
-    for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < WIDTH; start += LANES) {
-            const int live = count - start;
-            const real *sample[LANES];
-            for (int i = 0; i < LANES; i++) {
-                const int64_t place = first + start + i;
-                sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
-            }
-            vector strange = {0};     /* NaN where a number is not finite */
-            const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
-            for (int64_t block = left; block < right; block += LANES) {
-                const int width = (int)(right - block < LANES ? right - block : LANES);
-                _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
-                if (width == LANES)
-                    turn_real(sample, block, turned);
-                else
-                    for (int i = 0; i < LANES; i++)
-                        for (int feature = 0; feature < width; feature++)
-                            turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
-                for (int64_t row = block; row < block + width; row++) {
-                    strange += *(const vector *)turned[row - block] * 0;
-                    real *const to_div_row = to_div + row * STRIDE + start;
-                    #pragma omp simd
-                    for (int column = 0; column < LANES; column++) {
-                        const real div_value = turned[row - block][column] / 16.0f;
-                        to_div_row[column] = column < live ? div_value : 0;
-                    }
-                }
-            }
-            for (int i = 0; i < LANES && i < live; i++)
-                if (strange[i] != 0) {
-                    const int64_t place = first + start + i;
-                    report_input(run, order ? order[place] : place, sample[i], left, right);
-                }
+    enum { TIMES = (WIDTH + LANES - 1) / LANES, PIECES = (FEATURES + CHUNK - 1) / CHUNK * TIMES };
+    Parts parts = cut(queue, PIECES);
+    for (int64_t piece; (piece = next_part(&parts)) >= 0;) {
+        const int64_t left = piece / TIMES * CHUNK;
+        const int start = (int)(piece % TIMES) * LANES;
+        const int live = count - start;
+        const real *sample[LANES];
+        for (int i = 0; i < LANES; i++) {
+            const int64_t place = first + start + i;
+            sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
         }
+        vector strange = {0};     /* NaN where a number is not finite */
+        const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
+        for (int64_t block = left; block < right; block += LANES) {
+            const int width = (int)(right - block < LANES ? right - block : LANES);
+            _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
+            if (width == LANES)
+                turn_real(sample, block, turned);
+            else
+                for (int i = 0; i < LANES; i++)
+                    for (int feature = 0; feature < width; feature++)
+                        turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
+            for (int64_t row = block; row < block + width; row++) {
+                strange += *(const vector *)turned[row - block] * 0;
+                real *const to_div_row = to_div + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < LANES; column++) {
+                    const real div_value = turned[row - block][column] / 16.0f;
+                    to_div_row[column] = column < live ? div_value : 0;
+                }
+            }
+        }
+        for (int i = 0; i < LANES && i < live; i++)
+            if (strange[i] != 0) {
+                const int64_t place = first + start + i;
+                report_input(run, order ? order[place] : place, sample[i], left, right);
+            }
+    }
 }
 
 /* W x, linear, srelu
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
  *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
  */
-KERNEL spmm_srelu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict tl, const real *restrict al, const real *restrict tr, const real *restrict ar, real *restrict to_srelu, int count)
+KERNEL spmm_srelu(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict tl, const real *restrict al, const real *restrict tr, const real *restrict ar, real *restrict to_srelu, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            const real bias_value = bias[row];
-            const real tl_value = tl[0];
-            const real al_value = al[0];
-            const real tr_value = tr[0];
-            const real ar_value = ar[0];
-            real *const to_srelu_row = to_srelu + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real srelu_value = linear_value <= tl_value ? tl_value + al_value * (linear_value - tl_value) : (linear_value < tr_value ? linear_value : tr_value + ar_value * (linear_value - tr_value));
-                to_srelu_row[column] = column < live ? srelu_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                const real bias_value = bias[row];
+                const real tl_value = tl[0];
+                const real al_value = al[0];
+                const real tr_value = tr[0];
+                const real ar_value = ar[0];
+                real *const to_srelu_row = to_srelu + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    const real srelu_value = linear_value <= tl_value ? tl_value + al_value * (linear_value - tl_value) : (linear_value < tr_value ? linear_value : tr_value + ar_value * (linear_value - tr_value));
+                    to_srelu_row[column] = column < live ? srelu_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* W x, linear
  *   srelu.nerva:15: y  = linear(h2, 10)
  */
-KERNEL spmm_linear(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
+KERNEL spmm_linear(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            const real bias_value = bias[row];
-            real *const to_linear_row = to_linear + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real linear_value = sum[column] + bias_value;
-                to_linear_row[column] = column < live ? linear_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                const real bias_value = bias[row];
+                real *const to_linear_row = to_linear + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    to_linear_row[column] = column < live ? linear_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* the batch's samples, turned to feature-major
  *   srelu.nerva:8: target t : class[10]
  */
-KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
+KERNEL gather(Queue *queue, const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
 {
     enum { FEATURES = 1 };
     (void)run;
     /* A few samples at a time: their numbers come in as many streams, which the processor fetches
      * ahead, and what is written stays in the cache. */
-    #pragma omp for schedule(static) collapse(2) nowait
-    for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < WIDTH; start += LANES) {
-            const int live = count - start;
-            const int32_t *sample[LANES];
-            for (int i = 0; i < LANES; i++) {
-                const int64_t place = first + start + i;
-                sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
-            }
-            const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
-            for (int64_t block = left; block < right; block += LANES) {
-                const int width = (int)(right - block < LANES ? right - block : LANES);
-                _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
-                    for (int i = 0; i < LANES; i++)
-                        for (int feature = 0; feature < width; feature++)
-                            turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
-                for (int64_t row = block; row < block + width; row++) {
-                    real *const to_sum_row = to_sum + start;
-                    #pragma omp simd
-                    for (int column = 0; column < LANES; column++) {
-                        to_sum_row[column] = column < live ? turned[row - block][column] : 0;
-                    }
+    enum { TIMES = (WIDTH + LANES - 1) / LANES, PIECES = (FEATURES + CHUNK - 1) / CHUNK * TIMES };
+    Parts parts = cut(queue, PIECES);
+    for (int64_t piece; (piece = next_part(&parts)) >= 0;) {
+        const int64_t left = piece / TIMES * CHUNK;
+        const int start = (int)(piece % TIMES) * LANES;
+        const int live = count - start;
+        const int32_t *sample[LANES];
+        for (int i = 0; i < LANES; i++) {
+            const int64_t place = first + start + i;
+            sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
+        }
+        const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
+        for (int64_t block = left; block < right; block += LANES) {
+            const int width = (int)(right - block < LANES ? right - block : LANES);
+            _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
+                for (int i = 0; i < LANES; i++)
+                    for (int feature = 0; feature < width; feature++)
+                        turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
+            for (int64_t row = block; row < block + width; row++) {
+                real *const to_sum_row = to_sum + start;
+                #pragma omp simd
+                for (int column = 0; column < LANES; column++) {
+                    to_sum_row[column] = column < live ? turned[row - block][column] : 0;
                 }
             }
         }
+    }
 }
 
 /* onehot, max over the features, exp, sum over the features, log, log_softmax, select, neg, position, hit
@@ -1566,32 +1629,34 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
  *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
  */
-KERNEL spmm_linear_srelu(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict tl, const real *restrict al, const real *restrict tr, const real *restrict ar, real *restrict to_linear, real *restrict to_srelu, int count)
+KERNEL spmm_linear_srelu(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict tl, const real *restrict al, const real *restrict tr, const real *restrict ar, real *restrict to_linear, real *restrict to_srelu, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            const real bias_value = bias[row];
-            const real tl_value = tl[0];
-            const real al_value = al[0];
-            const real tr_value = tr[0];
-            const real ar_value = ar[0];
-            real *const to_linear_row = to_linear + row * STRIDE + start;
-            real *const to_srelu_row = to_srelu + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real srelu_value = linear_value <= tl_value ? tl_value + al_value * (linear_value - tl_value) : (linear_value < tr_value ? linear_value : tr_value + ar_value * (linear_value - tr_value));
-                to_linear_row[column] = column < live ? linear_value : 0;
-                to_srelu_row[column] = column < live ? srelu_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                const real bias_value = bias[row];
+                const real tl_value = tl[0];
+                const real al_value = al[0];
+                const real tr_value = tr[0];
+                const real ar_value = ar[0];
+                real *const to_linear_row = to_linear + row * STRIDE + start;
+                real *const to_srelu_row = to_srelu + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    const real srelu_value = linear_value <= tl_value ? tl_value + al_value * (linear_value - tl_value) : (linear_value < tr_value ? linear_value : tr_value + ar_value * (linear_value - tr_value));
+                    to_linear_row[column] = column < live ? linear_value : 0;
+                    to_srelu_row[column] = column < live ? srelu_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* onehot, select_slope, sum over the features, max over the features, exp, softmax, slope
  *   srelu.nerva:8: target t : class[10]
@@ -1802,59 +1867,64 @@ KERNEL featurewise_store_2(int64_t rows, const real *restrict input, const real 
  *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
  */
-KERNEL spmm_transposed_srelu_slope(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict tl, const real *restrict al, const real *restrict tr, const real *restrict ar, real *restrict to_sum, real *restrict to_srelu_slope, int count)
+KERNEL spmm_transposed_srelu_slope(Queue *queue, const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict tl, const real *restrict al, const real *restrict tr, const real *restrict ar, real *restrict to_sum, real *restrict to_srelu_slope, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->column_start, weight->columns, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
-                          dz + start, sum);
-            const real *const input_row = input + row * STRIDE + start;
-            const real tl_value = tl[0];
-            const real al_value = al[0];
-            const real tr_value = tr[0];
-            const real ar_value = ar[0];
-            real *const to_sum_row = to_sum + row * STRIDE + start;
-            real *const to_srelu_slope_row = to_srelu_slope + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real srelu_slope_value = sum[column] * (input_row[column] <= tl_value ? al_value : (input_row[column] < tr_value ? 1.0f : ar_value));
-                to_sum_row[column] = column < live ? sum[column] : 0;
-                to_srelu_slope_row[column] = column < live ? srelu_slope_value : 0;
+    Parts parts = cut_work(queue, weight->column_start, weight->columns, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->column_start, weight->columns, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
+                              dz + start, sum);
+                const real *const input_row = input + row * STRIDE + start;
+                const real tl_value = tl[0];
+                const real al_value = al[0];
+                const real tr_value = tr[0];
+                const real ar_value = ar[0];
+                real *const to_sum_row = to_sum + row * STRIDE + start;
+                real *const to_srelu_slope_row = to_srelu_slope + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real srelu_slope_value = sum[column] * (input_row[column] <= tl_value ? al_value : (input_row[column] < tr_value ? 1.0f : ar_value));
+                    to_sum_row[column] = column < live ? sum[column] : 0;
+                    to_srelu_slope_row[column] = column < live ? srelu_slope_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* dz times transposed x at the non-zeros of W, sum over the batch
  *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
  */
-KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_sum_of, real *restrict to_gradient, int count)
+KERNEL sddmm_store(Queue *queue, Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_sum_of, real *restrict to_gradient, int count)
 {
     const Index *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    for (int64_t row = mine.begin; row < mine.end; row++) {
-        const real *const here = dz + row * STRIDE;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            const real *const here = dz + row * STRIDE;
 
-        real sum_of = 0;
-        #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < WIDTH; column++) {
-            sum_of += column < count ? here[column] : 0;
-        }
-        to_sum_of[row] = sum_of;
-        const int64_t end = weight->row_start[row + 1];
-        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
-            const int found = (int)at_most(end - begin, UPDATED);
-            real gradient[UPDATED];
-            dots_2(here, x, column + begin, found, 1, 0, gradient);
-            #pragma omp simd
-            for (int i = 0; i < found; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                to_gradient[q] = g;
+            real sum_of = 0;
+            #pragma omp simd reduction(+:sum_of)
+            for (int column = 0; column < WIDTH; column++) {
+                sum_of += column < count ? here[column] : 0;
+            }
+            to_sum_of[row] = sum_of;
+            const int64_t end = weight->row_start[row + 1];
+            for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+                const int found = (int)at_most(end - begin, UPDATED);
+                real gradient[UPDATED];
+                dots_2(here, x, column + begin, found, 1, 0, gradient);
+                #pragma omp simd
+                for (int i = 0; i < found; i++) {
+                    const int64_t q = begin + i;
+                    const real g = gradient[i];
+                    to_gradient[q] = g;
+                }
             }
         }
     }
@@ -1864,12 +1934,12 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
  *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
  */
-KERNEL scalar_store(const real *restrict column_2, int64_t rows_of, real *restrict to_result)
+KERNEL scalar_store(const real *restrict column_2, int64_t rows_of_2, real *restrict to_result)
 {
     #pragma omp single nowait
     {
         real sum_of = 0;
-        for (int64_t row = 0; row < rows_of; row++) sum_of += column_2[row];
+        for (int64_t row = 0; row < rows_of_2; row++) sum_of += column_2[row];
         *to_result = sum_of;
     }
 }
@@ -2039,12 +2109,12 @@ KERNEL sddmm_blocked_nesterov(Array *weight, const real *restrict dz, const real
  *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
  */
-KERNEL scalar_nesterov(const real *restrict column_2, int64_t rows_of, real lr, real step, Array *tl)
+KERNEL scalar_nesterov(const real *restrict column_2, int64_t rows_of_2, real lr, real step, Array *tl)
 {
     #pragma omp single nowait
     {
         real sum_of = 0;
-        for (int64_t row = 0; row < rows_of; row++) sum_of += column_2[row];
+        for (int64_t row = 0; row < rows_of_2; row++) sum_of += column_2[row];
         update_nesterov(&tl->value[0], sum_of, &tl->state[0][0], lr, step);
     }
 }
@@ -2053,12 +2123,12 @@ KERNEL scalar_nesterov(const real *restrict column_2, int64_t rows_of, real lr, 
  *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
  */
-KERNEL scalar_nesterov_2(const real *restrict column_2, int64_t rows_of, real lr, real step, Array *al)
+KERNEL scalar_nesterov_2(const real *restrict column_2, int64_t rows_of_2, real lr, real step, Array *al)
 {
     #pragma omp single nowait
     {
         real sum_of = 0;
-        for (int64_t row = 0; row < rows_of; row++) sum_of += column_2[row];
+        for (int64_t row = 0; row < rows_of_2; row++) sum_of += column_2[row];
         update_nesterov(&al->value[0], sum_of, &al->state[0][0], lr, step);
     }
 }
@@ -2067,12 +2137,12 @@ KERNEL scalar_nesterov_2(const real *restrict column_2, int64_t rows_of, real lr
  *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
  */
-KERNEL scalar_nesterov_3(const real *restrict column_2, int64_t rows_of, real lr, real step, Array *tr)
+KERNEL scalar_nesterov_3(const real *restrict column_2, int64_t rows_of_2, real lr, real step, Array *tr)
 {
     #pragma omp single nowait
     {
         real sum_of = 0;
-        for (int64_t row = 0; row < rows_of; row++) sum_of += column_2[row];
+        for (int64_t row = 0; row < rows_of_2; row++) sum_of += column_2[row];
         update_nesterov(&tr->value[0], sum_of, &tr->state[0][0], lr, step);
     }
 }
@@ -2081,12 +2151,12 @@ KERNEL scalar_nesterov_3(const real *restrict column_2, int64_t rows_of, real lr
  *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
  */
-KERNEL scalar_nesterov_4(const real *restrict column_2, int64_t rows_of, real lr, real step, Array *ar)
+KERNEL scalar_nesterov_4(const real *restrict column_2, int64_t rows_of_2, real lr, real step, Array *ar)
 {
     #pragma omp single nowait
     {
         real sum_of = 0;
-        for (int64_t row = 0; row < rows_of; row++) sum_of += column_2[row];
+        for (int64_t row = 0; row < rows_of_2; row++) sum_of += column_2[row];
         update_nesterov(&ar->value[0], sum_of, &ar->state[0][0], lr, step);
     }
 }
@@ -2094,32 +2164,35 @@ KERNEL scalar_nesterov_4(const real *restrict column_2, int64_t rows_of, real lr
 /* dz times transposed x at the non-zeros of W, update by nesterov, sum over the batch
  *   srelu.nerva:14: h2 = srelu(linear(h1, 96, weights = he(fan_in = "sparse")), al = 0.1, tr = 2)
  */
-KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, int count)
+KERNEL sddmm_nesterov(Queue *queue, Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, int count)
 {
     const Index *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    for (int64_t row = mine.begin; row < mine.end; row++) {
-        const real *const here = dz + row * STRIDE;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            const real *const here = dz + row * STRIDE;
 
-        real sum_of = 0;
-        #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < WIDTH; column++) {
-            sum_of += column < count ? here[column] : 0;
-        }
-        update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
-        const int64_t end = weight->row_start[row + 1];
-        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
-            const int found = (int)at_most(end - begin, UPDATED);
-            real gradient[UPDATED];
-            dots_2(here, x, column + begin, found, 1, 0, gradient);
-            #pragma omp simd
-            for (int i = 0; i < found; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+            real sum_of = 0;
+            #pragma omp simd reduction(+:sum_of)
+            for (int column = 0; column < WIDTH; column++) {
+                sum_of += column < count ? here[column] : 0;
             }
-            for (int64_t q = begin; q < begin + found; q++) {
-                weight->transposed[weight->position[q]] = weight->value[q];
+            update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
+            const int64_t end = weight->row_start[row + 1];
+            for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+                const int found = (int)at_most(end - begin, UPDATED);
+                real gradient[UPDATED];
+                dots_2(here, x, column + begin, found, 1, 0, gradient);
+                #pragma omp simd
+                for (int i = 0; i < found; i++) {
+                    const int64_t q = begin + i;
+                    const real g = gradient[i];
+                    update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+                }
+                for (int64_t q = begin; q < begin + found; q++) {
+                    weight->transposed[weight->position[q]] = weight->value[q];
+                }
             }
         }
     }
@@ -2128,29 +2201,32 @@ KERNEL sddmm_nesterov(Array *weight, const real *restrict dz, const real *restri
 /* dz times transposed x at the non-zeros of W, update by nesterov, sum over the batch
  *   srelu.nerva:13: h1 = srelu(linear(x / 16, 192, weights = he(fan_in = "sparse")))
  */
-KERNEL sddmm_nesterov_2(Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, int count)
+KERNEL sddmm_nesterov_2(Queue *queue, Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, int count)
 {
     const Index *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    for (int64_t row = mine.begin; row < mine.end; row++) {
-        const real *const here = dz + row * STRIDE;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            const real *const here = dz + row * STRIDE;
 
-        real sum_of = 0;
-        #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < WIDTH; column++) {
-            sum_of += column < count ? here[column] : 0;
-        }
-        update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
-        const int64_t end = weight->row_start[row + 1];
-        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
-            const int found = (int)at_most(end - begin, UPDATED);
-            real gradient[UPDATED];
-            dots_2(here, x, column + begin, found, 1, 0, gradient);
-            #pragma omp simd
-            for (int i = 0; i < found; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+            real sum_of = 0;
+            #pragma omp simd reduction(+:sum_of)
+            for (int column = 0; column < WIDTH; column++) {
+                sum_of += column < count ? here[column] : 0;
+            }
+            update_nesterov(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
+            const int64_t end = weight->row_start[row + 1];
+            for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+                const int found = (int)at_most(end - begin, UPDATED);
+                real gradient[UPDATED];
+                dots_2(here, x, column + begin, found, 1, 0, gradient);
+                #pragma omp simd
+                for (int i = 0; i < found; i++) {
+                    const int64_t q = begin + i;
+                    const real g = gradient[i];
+                    update_nesterov(&weight->value[q], g, &weight->state[0][q], lr, step);
+                }
             }
         }
     }
@@ -2238,13 +2314,13 @@ KERNEL spmv_linear(const Array *weight, const real *restrict value, const real *
 static void predict(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 6144, count);  /* div */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 6144, count);  /* div */
     meet(run);
-    spmm_srelu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 6144, model->arrays[H1_BIAS].value, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 0, count);  /* h1 */
+    spmm_srelu(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 6144, model->arrays[H1_BIAS].value, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_srelu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_TL].value, model->arrays[H2_AL].value, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 6144, count);  /* h2 */
+    spmm_srelu(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_TL].value, model->arrays[H2_AL].value, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 6144, count);  /* h2 */
     meet(run);
-    spmm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 6144, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
+    spmm_linear(model->queues + 0, &model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 6144, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
     (void)arena, (void)job, (void)first, (void)count, (void)run;
 }
@@ -2253,14 +2329,14 @@ static void predict(nerva_model *model, const nerva_job *job, int64_t first, int
 static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 6144, count);  /* div */
-    gather(job->t, job->order, first, run, arena + 9216, count);  /* t.batch */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 6144, count);  /* div */
+    gather(model->queues + 1, job->t, job->order, first, run, arena + 9216, count);  /* t.batch */
     meet(run);
-    spmm_srelu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 6144, model->arrays[H1_BIAS].value, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 0, count);  /* h1 */
+    spmm_srelu(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 6144, model->arrays[H1_BIAS].value, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_srelu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_TL].value, model->arrays[H2_AL].value, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 6144, count);  /* h2 */
+    spmm_srelu(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_TL].value, model->arrays[H2_AL].value, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 6144, count);  /* h2 */
     meet(run);
-    spmm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 6144, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
+    spmm_linear(model->queues + 0, &model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 6144, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
     samplewise(arena + 0, arena + 9216, arena + 352, arena + 320, count);  /* loss, accuracy */
     meet(run);
@@ -2271,14 +2347,14 @@ static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, in
 static void gradients(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run, real **gradients)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 33792, count);  /* div */
-    gather(job->t, job->order, first, run, arena + 16640, count);  /* t.batch */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 33792, count);  /* div */
+    gather(model->queues + 1, job->t, job->order, first, run, arena + 16640, count);  /* t.batch */
     meet(run);
-    spmm_linear_srelu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 33792, model->arrays[H1_BIAS].value, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 0, arena + 6144, count);  /* h1.linear, h1 */
+    spmm_linear_srelu(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 33792, model->arrays[H1_BIAS].value, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 0, arena + 6144, count);  /* h1.linear, h1 */
     meet(run);
-    spmm_linear_srelu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 6144, model->arrays[H2_BIAS].value, model->arrays[H2_TL].value, model->arrays[H2_AL].value, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 24576, arena + 12288, count);  /* h2.linear, h2 */
+    spmm_linear_srelu(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 6144, model->arrays[H2_BIAS].value, model->arrays[H2_TL].value, model->arrays[H2_AL].value, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 24576, arena + 12288, count);  /* h2.linear, h2 */
     meet(run);
-    spmm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 12288, model->arrays[Y_BIAS].value, arena + 15360, count);  /* y */
+    spmm_linear(model->queues + 0, &model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 12288, model->arrays[Y_BIAS].value, arena + 15360, count);  /* y */
     meet(run);
     samplewise_2(arena + 16640, arena + 15680, arena + 15360, arena + 16000, arena + 16320, count);  /* log_softmax.grad, y.exp, y.grad.2 */
     meet(run);
@@ -2287,15 +2363,15 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     sddmm_blocked_store(&model->arrays[Y_WEIGHT], arena + 16320, arena + 12288, 96, gradients[12]);  /* y.weight.grad */
     meet(run);
     featurewise_store_2(96, arena + 24576, model->arrays[H2_TL].value, model->arrays[H2_AL].value, arena + 27648, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 35840, arena + 35936, arena + 36032, arena + 36128, count);  /* h2.tl.grad.2, h2.al.grad.2, h2.tr.grad.2, h2.ar.grad.2 */
-    spmm_transposed_srelu_slope(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 30720, arena + 0, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 12288, arena + 18432, count);  /* h1.grad, h1.linear.grad */
-    sddmm_store(&model->arrays[H2_WEIGHT], arena + 30720, arena + 6144, gradients[7], gradients[6], count);  /* h2.weight.grad, h2.bias.grad */
+    spmm_transposed_srelu_slope(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 30720, arena + 0, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 12288, arena + 18432, count);  /* h1.grad, h1.linear.grad */
+    sddmm_store(model->queues + 1, &model->arrays[H2_WEIGHT], arena + 30720, arena + 6144, gradients[7], gradients[6], count);  /* h2.weight.grad, h2.bias.grad */
     meet(run);
     scalar_store(arena + 35840, 96, gradients[9]);  /* h2.tl.grad.3 */
     scalar_store(arena + 35936, 96, gradients[8]);  /* h2.al.grad.3 */
     scalar_store(arena + 36032, 96, gradients[11]);  /* h2.tr.grad.3 */
     scalar_store(arena + 36128, 96, gradients[10]);  /* h2.ar.grad.3 */
     featurewise_store_2(192, arena + 0, model->arrays[H1_TL].value, model->arrays[H1_AL].value, arena + 12288, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 6144, arena + 6336, arena + 6528, arena + 6720, count);  /* h1.tl.grad.2, h1.al.grad.2, h1.tr.grad.2, h1.ar.grad.2 */
-    sddmm_store(&model->arrays[H1_WEIGHT], arena + 18432, arena + 33792, gradients[1], gradients[0], count);  /* h1.weight.grad, h1.bias.grad */
+    sddmm_store(model->queues + 0, &model->arrays[H1_WEIGHT], arena + 18432, arena + 33792, gradients[1], gradients[0], count);  /* h1.weight.grad, h1.bias.grad */
     meet(run);
     scalar_store(arena + 6144, 192, gradients[3]);  /* h1.tl.grad.3 */
     scalar_store(arena + 6336, 192, gradients[2]);  /* h1.al.grad.3 */
@@ -2309,14 +2385,14 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
 static void step(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 36864, count);  /* div */
-    gather(job->t, job->order, first, run, arena + 13248, count);  /* t.batch */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 36864, count);  /* div */
+    gather(model->queues + 1, job->t, job->order, first, run, arena + 13248, count);  /* t.batch */
     meet(run);
-    spmm_linear_srelu(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 36864, model->arrays[H1_BIAS].value, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 0, arena + 6144, count);  /* h1.linear, h1 */
+    spmm_linear_srelu(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 36864, model->arrays[H1_BIAS].value, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 0, arena + 6144, count);  /* h1.linear, h1 */
     meet(run);
-    spmm_linear_srelu(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 6144, model->arrays[H2_BIAS].value, model->arrays[H2_TL].value, model->arrays[H2_AL].value, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 24576, arena + 27648, count);  /* h2.linear, h2 */
+    spmm_linear_srelu(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 6144, model->arrays[H2_BIAS].value, model->arrays[H2_TL].value, model->arrays[H2_AL].value, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 24576, arena + 27648, count);  /* h2.linear, h2 */
     meet(run);
-    spmm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 27648, model->arrays[Y_BIAS].value, arena + 12288, count);  /* y */
+    spmm_linear(model->queues + 0, &model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 27648, model->arrays[Y_BIAS].value, arena + 12288, count);  /* y */
     meet(run);
     samplewise_3(arena + 13248, arena + 12608, arena + 12288, arena + 12928, arena + 39648, arena + 38912, arena + 39616, count);  /* log_softmax.grad, y.exp, loss, accuracy, y.grad.2 */
     meet(run);
@@ -2331,7 +2407,7 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
     featurewise_nesterov(10, run->lr, run->step, arena + 38912, &model->arrays[Y_BIAS], count);  /* y.bias */
     meet(run);
     featurewise_store_2(96, arena + 24576, model->arrays[H2_TL].value, model->arrays[H2_AL].value, arena + 30720, model->arrays[H2_TR].value, model->arrays[H2_AR].value, arena + 39232, arena + 39328, arena + 39424, arena + 39520, count);  /* h2.tl.grad.2, h2.al.grad.2, h2.tr.grad.2, h2.ar.grad.2 */
-    spmm_transposed_srelu_slope(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 33792, arena + 0, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 12288, arena + 18432, count);  /* h1.grad, h1.linear.grad */
+    spmm_transposed_srelu_slope(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 33792, arena + 0, model->arrays[H1_TL].value, model->arrays[H1_AL].value, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 12288, arena + 18432, count);  /* h1.grad, h1.linear.grad */
     sddmm_blocked_nesterov(&model->arrays[Y_WEIGHT], arena + 38912, arena + 27648, 96, run->lr, run->step);  /* y.weight */
     meet(run);
     featurewise_store_2(192, arena + 0, model->arrays[H1_TL].value, model->arrays[H1_AL].value, arena + 12288, model->arrays[H1_TR].value, model->arrays[H1_AR].value, arena + 24576, arena + 24768, arena + 24960, arena + 25152, count);  /* h1.tl.grad.2, h1.al.grad.2, h1.tr.grad.2, h1.ar.grad.2 */
@@ -2339,8 +2415,8 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
     scalar_nesterov_2(arena + 39328, 96, run->lr, run->step, &model->arrays[H2_AL]);  /* h2.al */
     scalar_nesterov_3(arena + 39424, 96, run->lr, run->step, &model->arrays[H2_TR]);  /* h2.tr */
     scalar_nesterov_4(arena + 39520, 96, run->lr, run->step, &model->arrays[H2_AR]);  /* h2.ar */
-    sddmm_nesterov(&model->arrays[H2_WEIGHT], arena + 33792, arena + 6144, &model->arrays[H2_BIAS], run->lr, run->step, count);  /* h2.weight, h2.bias */
-    sddmm_nesterov_2(&model->arrays[H1_WEIGHT], arena + 18432, arena + 36864, &model->arrays[H1_BIAS], run->lr, run->step, count);  /* h1.weight, h1.bias */
+    sddmm_nesterov(model->queues + 0, &model->arrays[H2_WEIGHT], arena + 33792, arena + 6144, &model->arrays[H2_BIAS], run->lr, run->step, count);  /* h2.weight, h2.bias */
+    sddmm_nesterov_2(model->queues + 1, &model->arrays[H1_WEIGHT], arena + 18432, arena + 36864, &model->arrays[H1_BIAS], run->lr, run->step, count);  /* h1.weight, h1.bias */
     meet(run);
     scalar_nesterov(arena + 24576, 192, run->lr, run->step, &model->arrays[H1_TL]);  /* h1.tl */
     scalar_nesterov_2(arena + 24768, 192, run->lr, run->step, &model->arrays[H1_AL]);  /* h1.al */
@@ -2394,10 +2470,12 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
     (void)job;
 }
 
-static Run begin(const nerva_job *job, nerva_report *report)
+static Run begin(const nerva_model *model, const nerva_job *job, nerva_report *report)
 {
     Run run = { .layer = -1, .seed = job->seed, .lr = learning_rate(job, job->step) };
     set_step(&run, job, report, job->step);
+    run.queues = model->queues;
+    memset(run.queues, 0, sizeof *run.queues * QUEUES);
     return run;
 }
 
@@ -2473,7 +2551,7 @@ static void judge(const nerva_model *model, Run *run, nerva_report *report, int 
 
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2505,7 +2583,7 @@ int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *repor
                    int64_t *counts)
 {
     (void)counts;
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2559,7 +2637,7 @@ static void store_output(const real *from, int64_t first, int count, real *outpu
 
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2581,7 +2659,7 @@ int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradient)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2594,7 +2672,7 @@ int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *repo
 /* The masks of the next step for the first `samples` rows of a batch. */
 int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **to)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     (void)model, (void)to;
     return finish(report, &run);
 }

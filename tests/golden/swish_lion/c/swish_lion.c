@@ -105,6 +105,97 @@ typedef int32_t lane_numbers __attribute__((vector_size(VECTOR_BYTES)));
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (lane_numbers){ __VA_ARGS__ })
 #endif
 
+static inline int64_t at_most(int64_t size, int64_t most)
+{
+    return size < most ? size : most;
+}
+
+/* Threads share a kernel's work in parts. Each takes those of its own queue, of which there are as many
+ * as of the others', and then what is left in those: a processor may be slower than the others, because
+ * another program is there too. Counters start anew when all threads meet. */
+enum { QUEUES = 2, SHARERS = 16 };  /* kernels of a phase; threads beyond share queues */
+
+typedef struct {
+    _Alignas(64) atomic_int taken;   /* in a cache line of its own */
+} Counter;
+
+typedef struct {
+    Counter of[SHARERS];
+} Queue;
+
+/* Where a thread is in taking parts. */
+typedef struct {
+    Counter *counters;
+    int own, looked, queues;  /* its own queue; how many were found empty; how many there are */
+    int64_t each, parts;      /* in a queue; in all */
+} Parts;
+
+static Parts cut(Queue *queue, int64_t parts)
+{
+    const int threads = omp_get_num_threads(), queues = threads < SHARERS ? threads : SHARERS;
+    return (Parts){ .counters = queue->of, .own = omp_get_thread_num() % queues, .queues = queues,
+                    .each = (parts + queues - 1) / queues, .parts = parts };
+}
+
+/* The next part for this thread; -1 if all are taken. */
+static int64_t next_part(Parts *parts)
+{
+    for (; parts->looked < parts->queues; parts->looked++) {
+        const int queue = (parts->own + parts->looked) % parts->queues;
+        const int taken = atomic_fetch_add_explicit(&parts->counters[queue].taken, 1, memory_order_relaxed);
+        const int64_t part = queue * parts->each + taken;
+        if (taken < parts->each && part < parts->parts)
+            return part;
+    }
+    return -1;
+}
+
+enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
+
+typedef struct {
+    int64_t begin, end;
+} Rows;
+
+/* The first row before which lies so much work. */
+static int64_t row_after(const int64_t *start, int64_t rows, int64_t work)
+{
+    int64_t low = 0, high = rows;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (start[middle] + ROW_WORK * middle < work)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The rows of a tile of samples that belong to a part of a product's work. All tiles together are cut
+ * into parts of equal work; what a number is does not depend on who computes it. */
+static Rows rows_of(int64_t part, int64_t parts, const int64_t *start, int64_t rows, int tile, int tiles)
+{
+    const int64_t work = start[rows] + ROW_WORK * rows;
+    return (Rows){ row_after(start, rows, work * tiles * part / parts - work * tile),
+                   row_after(start, rows, work * tiles * (part + 1) / parts - work * tile) };
+}
+
+/* Into how many parts that is cut: so much work for each that taking it is nothing, or so many `strips`
+ * if there are any. */
+static Parts cut_work(Queue *queue, const int64_t *start, int64_t rows, int tiles, int64_t strips)
+{
+    enum { LEAST = 512, MOST = 8 };      /* work of a part; parts for each thread */
+    const int threads = omp_get_num_threads();
+    const int64_t most = threads > 1 ? at_most(MOST * threads, tiles * (strips ? strips : rows)) : 1;
+    return cut(queue, at_most((start[rows] + ROW_WORK * rows) * tiles / LEAST + 1, most));
+}
+
+/* Of how many non-zeros a row's part in a panel of so many columns is fetched ahead: their stream is
+ * too short for the processor to see it coming. */
+static inline int64_t in_panel(const int64_t *start, int64_t rows, int64_t columns, int64_t panel)
+{
+    return start[rows] / rows * panel / columns + LINE;
+}
+
 /* A parameter, the optimizer's state beside it and, for a sparse weight, its pattern: by rows (CSR)
  * and, where the transposed product is needed, by columns, with the values in both orders. */
 typedef struct {
@@ -148,6 +239,7 @@ static const struct {
 struct nerva_model {
     void *block;              /* one allocation holds everything */
     real *arena;
+    Queue *queues;            /* of the kernels of a phase */
     Array arrays[ARRAYS];
 };
 
@@ -165,6 +257,7 @@ static size_t lay_out(nerva_model *model, char *memory)
 {
     size_t used = 0;
     model->arena = take(memory, &used, sizeof(real) * ARENA);
+    model->queues = take(memory, &used, sizeof(Queue) * QUEUES);
     for (int i = 0; i < ARRAYS; i++) {
         Array *const array = &model->arrays[i];
         const size_t numbers = (size_t)SHAPE[i].numbers;
@@ -247,48 +340,6 @@ Index *nerva_column(nerva_model *model, int parameter)
     return model->arrays[parameter].column;
 }
 
-static inline int64_t at_most(int64_t size, int64_t most)
-{
-    return size < most ? size : most;
-}
-
-enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
-
-typedef struct {
-    int64_t begin, end;
-} Rows;
-
-/* The first row before which lies so much work. */
-static int64_t row_after(const int64_t *start, int64_t rows, int64_t work)
-{
-    int64_t low = 0, high = rows;
-    while (low < high) {
-        const int64_t middle = low + (high - low) / 2;
-        if (start[middle] + ROW_WORK * middle < work)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* The rows of a tile of samples that this thread computes. All tiles together are cut into as many
- * parts of equal work as there are threads; what a number is does not depend on who computes it. */
-static Rows share(const int64_t *start, int64_t rows, int tile, int tiles)
-{
-    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
-    const int64_t work = start[rows] + ROW_WORK * rows;
-    return (Rows){ row_after(start, rows, work * tiles * thread / threads - work * tile),
-                   row_after(start, rows, work * tiles * (thread + 1) / threads - work * tile) };
-}
-
-/* Of how many non-zeros a row's part in a panel of so many columns is fetched ahead: their stream is
- * too short for the processor to see it coming. */
-static inline int64_t in_panel(const int64_t *start, int64_t rows, int64_t columns, int64_t panel)
-{
-    return start[rows] / rows * panel / columns + LINE;
-}
-
 /* The one place that derives everything else from a pattern and its values: sorts the non-zeros by
  * column, counting them first. Linear in their number. Returns 0, or 1 if memory ran out. */
 int nerva_index(nerva_model *model, int parameter)
@@ -328,6 +379,7 @@ typedef struct {
     int64_t row, feature;
     int32_t layer;
     int threads;
+    Queue *queues;
     atomic_int arrived;       /* threads waiting in meet() */
     atomic_int round;         /* how often all have met */
 } Run;
@@ -339,6 +391,9 @@ static void meet(Run *run)
     enum { SPINS = 2000 };    /* some ten microseconds: longer than the phases of small models */
     const int round = atomic_load_explicit(&run->round, memory_order_acquire);
     if (atomic_fetch_add_explicit(&run->arrived, 1, memory_order_acq_rel) + 1 == run->threads) {
+        for (int i = 0; i < QUEUES * SHARERS; i++)
+            if (i % SHARERS < run->threads)
+                atomic_store_explicit(&run->queues[i / SHARERS].of[i % SHARERS].taken, 0, memory_order_relaxed);
         atomic_store_explicit(&run->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&run->round, round + 1, memory_order_release);
         return;
@@ -1360,74 +1415,78 @@ static inline void update_lion(real *weight, real g, real *m_state, real lr, rea
  *   swish_lion.nerva:8: input  x : float32[64]
  *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  */
-KERNEL gather_div(const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
+KERNEL gather_div(Queue *queue, const real *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_div, int count)
 {
     enum { FEATURES = 64 };
     /* A few samples at a time: their numbers come in as many streams, which the processor fetches
      * ahead, and what is written stays in the cache. */
-    #pragma omp for schedule(static) collapse(2) nowait
-    for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < WIDTH; start += LANES) {
-            const int live = count - start;
-            const real *sample[LANES];
-            for (int i = 0; i < LANES; i++) {
-                const int64_t place = first + start + i;
-                sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
-            }
-            vector strange = {0};     /* NaN where a number is not finite */
-            const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
-            for (int64_t block = left; block < right; block += LANES) {
-                const int width = (int)(right - block < LANES ? right - block : LANES);
-                _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
-                if (width == LANES)
-                    turn_real(sample, block, turned);
-                else
-                    for (int i = 0; i < LANES; i++)
-                        for (int feature = 0; feature < width; feature++)
-                            turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
-                for (int64_t row = block; row < block + width; row++) {
-                    strange += *(const vector *)turned[row - block] * 0;
-                    real *const to_div_row = to_div + row * STRIDE + start;
-                    #pragma omp simd
-                    for (int column = 0; column < LANES; column++) {
-                        const real div_value = turned[row - block][column] / 16.0f;
-                        to_div_row[column] = column < live ? div_value : 0;
-                    }
-                }
-            }
-            for (int i = 0; i < LANES && i < live; i++)
-                if (strange[i] != 0) {
-                    const int64_t place = first + start + i;
-                    report_input(run, order ? order[place] : place, sample[i], left, right);
-                }
+    enum { TIMES = (WIDTH + LANES - 1) / LANES, PIECES = (FEATURES + CHUNK - 1) / CHUNK * TIMES };
+    Parts parts = cut(queue, PIECES);
+    for (int64_t piece; (piece = next_part(&parts)) >= 0;) {
+        const int64_t left = piece / TIMES * CHUNK;
+        const int start = (int)(piece % TIMES) * LANES;
+        const int live = count - start;
+        const real *sample[LANES];
+        for (int i = 0; i < LANES; i++) {
+            const int64_t place = first + start + i;
+            sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
         }
+        vector strange = {0};     /* NaN where a number is not finite */
+        const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
+        for (int64_t block = left; block < right; block += LANES) {
+            const int width = (int)(right - block < LANES ? right - block : LANES);
+            _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
+            if (width == LANES)
+                turn_real(sample, block, turned);
+            else
+                for (int i = 0; i < LANES; i++)
+                    for (int feature = 0; feature < width; feature++)
+                        turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
+            for (int64_t row = block; row < block + width; row++) {
+                strange += *(const vector *)turned[row - block] * 0;
+                real *const to_div_row = to_div + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < LANES; column++) {
+                    const real div_value = turned[row - block][column] / 16.0f;
+                    to_div_row[column] = column < live ? div_value : 0;
+                }
+            }
+        }
+        for (int i = 0; i < LANES && i < live; i++)
+            if (strange[i] != 0) {
+                const int64_t place = first + start + i;
+                report_input(run, order ? order[place] : place, sample[i], left, right);
+            }
+    }
 }
 
 /* W x, linear, swish
  *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
  */
-KERNEL spmm_swish(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict beta, real *restrict to_swish, int count)
+KERNEL spmm_swish(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict beta, real *restrict to_swish, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            const real bias_value = bias[row];
-            const real beta_value = beta[0];
-            real *const to_swish_row = to_swish + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real swish_value = linear_value * (1.0f / (1.0f + exp_float(-(beta_value * linear_value))));
-                to_swish_row[column] = column < live ? swish_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                const real bias_value = bias[row];
+                const real beta_value = beta[0];
+                real *const to_swish_row = to_swish + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    const real swish_value = linear_value * (1.0f / (1.0f + exp_float(-(beta_value * linear_value))));
+                    to_swish_row[column] = column < live ? swish_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* W x, linear
  *   swish_lion.nerva:27: y  = linear(h2, 10)
@@ -1470,37 +1529,39 @@ KERNEL gemm_linear(const Array *weight, const real *restrict value, const real *
 /* the batch's samples, turned to feature-major
  *   swish_lion.nerva:9: target t : class[10]
  */
-KERNEL gather(const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
+KERNEL gather(Queue *queue, const int32_t *restrict data, const int64_t *order, int64_t first, Run *run, real *restrict to_sum, int count)
 {
     enum { FEATURES = 1 };
     (void)run;
     /* A few samples at a time: their numbers come in as many streams, which the processor fetches
      * ahead, and what is written stays in the cache. */
-    #pragma omp for schedule(static) collapse(2) nowait
-    for (int64_t left = 0; left < FEATURES; left += CHUNK)
-        for (int start = 0; start < WIDTH; start += LANES) {
-            const int live = count - start;
-            const int32_t *sample[LANES];
-            for (int i = 0; i < LANES; i++) {
-                const int64_t place = first + start + i;
-                sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
-            }
-            const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
-            for (int64_t block = left; block < right; block += LANES) {
-                const int width = (int)(right - block < LANES ? right - block : LANES);
-                _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
-                    for (int i = 0; i < LANES; i++)
-                        for (int feature = 0; feature < width; feature++)
-                            turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
-                for (int64_t row = block; row < block + width; row++) {
-                    real *const to_sum_row = to_sum + start;
-                    #pragma omp simd
-                    for (int column = 0; column < LANES; column++) {
-                        to_sum_row[column] = column < live ? turned[row - block][column] : 0;
-                    }
+    enum { TIMES = (WIDTH + LANES - 1) / LANES, PIECES = (FEATURES + CHUNK - 1) / CHUNK * TIMES };
+    Parts parts = cut(queue, PIECES);
+    for (int64_t piece; (piece = next_part(&parts)) >= 0;) {
+        const int64_t left = piece / TIMES * CHUNK;
+        const int start = (int)(piece % TIMES) * LANES;
+        const int live = count - start;
+        const int32_t *sample[LANES];
+        for (int i = 0; i < LANES; i++) {
+            const int64_t place = first + start + i;
+            sample[i] = i < live ? data + (order ? order[place] : place) * FEATURES : NULL;
+        }
+        const int64_t right = left + CHUNK < FEATURES ? left + CHUNK : FEATURES;
+        for (int64_t block = left; block < right; block += LANES) {
+            const int width = (int)(right - block < LANES ? right - block : LANES);
+            _Alignas(VECTOR_BYTES) real turned[LANES][LANES];
+                for (int i = 0; i < LANES; i++)
+                    for (int feature = 0; feature < width; feature++)
+                        turned[feature][i] = sample[i] ? (real)sample[i][block + feature] : 0;
+            for (int64_t row = block; row < block + width; row++) {
+                real *const to_sum_row = to_sum + start;
+                #pragma omp simd
+                for (int column = 0; column < LANES; column++) {
+                    to_sum_row[column] = column < live ? turned[row - block][column] : 0;
                 }
             }
         }
+    }
 }
 
 /* onehot, max over the features, exp, sum over the features, log, log_softmax, select, neg, position, hit
@@ -1575,33 +1636,35 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
  *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
  */
-KERNEL spmm_linear_swish_slope_swish(const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict beta, real *restrict to_linear, real *restrict to_swish_slope, real *restrict to_swish, int count)
+KERNEL spmm_linear_swish_slope_swish(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict beta, real *restrict to_linear, real *restrict to_swish_slope, real *restrict to_swish, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->row_start, weight->rows, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
-                          x + start, sum);
-            const real bias_value = bias[row];
-            const real beta_value = beta[0];
-            real *const to_linear_row = to_linear + row * STRIDE + start;
-            real *const to_swish_slope_row = to_swish_slope + row * STRIDE + start;
-            real *const to_swish_row = to_swish + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real linear_value = sum[column] + bias_value;
-                const real div_1 = 1.0f / (1.0f + exp_float(-(beta_value * linear_value)));
-                const real swish_slope_value = div_1 + linear_value * (div_1 * (1.0f - div_1) * beta_value);
-                const real swish_value = linear_value * div_1;
-                to_linear_row[column] = column < live ? linear_value : 0;
-                to_swish_slope_row[column] = column < live ? swish_slope_value : 0;
-                to_swish_row[column] = column < live ? swish_value : 0;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->column, weight->row_start[row], weight->row_start[row + 1],
+                              x + start, sum);
+                const real bias_value = bias[row];
+                const real beta_value = beta[0];
+                real *const to_linear_row = to_linear + row * STRIDE + start;
+                real *const to_swish_slope_row = to_swish_slope + row * STRIDE + start;
+                real *const to_swish_row = to_swish + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real linear_value = sum[column] + bias_value;
+                    const real div_1 = 1.0f / (1.0f + exp_float(-(beta_value * linear_value)));
+                    const real swish_slope_value = div_1 + linear_value * (div_1 * (1.0f - div_1) * beta_value);
+                    const real swish_value = linear_value * div_1;
+                    to_linear_row[column] = column < live ? linear_value : 0;
+                    to_swish_slope_row[column] = column < live ? swish_slope_value : 0;
+                    to_swish_row[column] = column < live ? swish_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* swish_slope
  *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
@@ -1803,54 +1866,59 @@ KERNEL featurewise_store_2(int64_t rows, const real *restrict input, const real 
  *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
  *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  */
-KERNEL spmm_transposed_chain(const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_sum, real *restrict to_chain, int count)
+KERNEL spmm_transposed_chain(Queue *queue, const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, real *restrict to_sum, real *restrict to_chain, int count)
 {
-    for (int tile = 0; tile < 1; tile++) {
-        const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
-        const Rows mine = share(weight->column_start, weight->columns, tile, 1);
-        for (int64_t row = mine.begin; row < mine.end; row++) {
-            _Alignas(VECTOR_BYTES) real sum[2 * LANES];
-            sparse_tile_2(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
-                          dz + start, sum);
-            const real *const input_row = input + row * STRIDE + start;
-            real *const to_sum_row = to_sum + row * STRIDE + start;
-            real *const to_chain_row = to_chain + row * STRIDE + start;
-            #pragma omp simd
-            for (int column = 0; column < 2 * LANES; column++) {
-                const real chain_value = sum[column] * input_row[column];
-                to_sum_row[column] = column < live ? sum[column] : 0;
-                to_chain_row[column] = column < live ? chain_value : 0;
+    Parts parts = cut_work(queue, weight->column_start, weight->columns, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        for (int tile = 0; tile < 1; tile++) {
+            const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
+            const Rows mine = rows_of(turn, parts.parts, weight->column_start, weight->columns, tile, 1);
+            for (int64_t row = mine.begin; row < mine.end; row++) {
+                _Alignas(VECTOR_BYTES) real sum[2 * LANES];
+                sparse_tile_2(value, weight->row, weight->column_start[row], weight->column_start[row + 1],
+                              dz + start, sum);
+                const real *const input_row = input + row * STRIDE + start;
+                real *const to_sum_row = to_sum + row * STRIDE + start;
+                real *const to_chain_row = to_chain + row * STRIDE + start;
+                #pragma omp simd
+                for (int column = 0; column < 2 * LANES; column++) {
+                    const real chain_value = sum[column] * input_row[column];
+                    to_sum_row[column] = column < live ? sum[column] : 0;
+                    to_chain_row[column] = column < live ? chain_value : 0;
+                }
             }
         }
-    }
-}
+    }}
 
 /* dz times transposed x at the non-zeros of W, sum over the batch
  *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
  */
-KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_sum_of, real *restrict to_gradient, int count)
+KERNEL sddmm_store(Queue *queue, Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_sum_of, real *restrict to_gradient, int count)
 {
     const Index *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    for (int64_t row = mine.begin; row < mine.end; row++) {
-        const real *const here = dz + row * STRIDE;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            const real *const here = dz + row * STRIDE;
 
-        real sum_of = 0;
-        #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < WIDTH; column++) {
-            sum_of += column < count ? here[column] : 0;
-        }
-        to_sum_of[row] = sum_of;
-        const int64_t end = weight->row_start[row + 1];
-        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
-            const int found = (int)at_most(end - begin, UPDATED);
-            real gradient[UPDATED];
-            dots_2(here, x, column + begin, found, 1, 0, gradient);
-            #pragma omp simd
-            for (int i = 0; i < found; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                to_gradient[q] = g;
+            real sum_of = 0;
+            #pragma omp simd reduction(+:sum_of)
+            for (int column = 0; column < WIDTH; column++) {
+                sum_of += column < count ? here[column] : 0;
+            }
+            to_sum_of[row] = sum_of;
+            const int64_t end = weight->row_start[row + 1];
+            for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+                const int found = (int)at_most(end - begin, UPDATED);
+                real gradient[UPDATED];
+                dots_2(here, x, column + begin, found, 1, 0, gradient);
+                #pragma omp simd
+                for (int i = 0; i < found; i++) {
+                    const int64_t q = begin + i;
+                    const real g = gradient[i];
+                    to_gradient[q] = g;
+                }
             }
         }
     }
@@ -1860,12 +1928,12 @@ KERNEL sddmm_store(Array *weight, const real *restrict dz, const real *restrict 
  *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
  *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  */
-KERNEL scalar_store(const real *restrict column_2, int64_t rows_of, real *restrict to_result)
+KERNEL scalar_store(const real *restrict column_2, int64_t rows_of_2, real *restrict to_result)
 {
     #pragma omp single nowait
     {
         real sum_of = 0;
-        for (int64_t row = 0; row < rows_of; row++) sum_of += column_2[row];
+        for (int64_t row = 0; row < rows_of_2; row++) sum_of += column_2[row];
         *to_result = sum_of;
     }
 }
@@ -2074,12 +2142,12 @@ KERNEL gemm_gradient_lion(Array *weight, const real *restrict dz, const real *re
  *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
  *   swish_lion.nerva:25: h1 = swish(linear(x / 16, 256, weights = he(fan_in = "sparse")))
  */
-KERNEL scalar_lion(const real *restrict column_2, int64_t rows_of, real lr, real step, Array *beta)
+KERNEL scalar_lion(const real *restrict column_2, int64_t rows_of_2, real lr, real step, Array *beta)
 {
     #pragma omp single nowait
     {
         real sum_of = 0;
-        for (int64_t row = 0; row < rows_of; row++) sum_of += column_2[row];
+        for (int64_t row = 0; row < rows_of_2; row++) sum_of += column_2[row];
         update_lion(&beta->value[0], sum_of, &beta->state[0][0], lr, step);
     }
 }
@@ -2087,32 +2155,35 @@ KERNEL scalar_lion(const real *restrict column_2, int64_t rows_of, real lr, real
 /* dz times transposed x at the non-zeros of W, update by lion, sum over the batch
  *   swish_lion.nerva:26: h2 = swish(linear(h1, 128, weights = he(fan_in = "sparse")))
  */
-KERNEL sddmm_lion(Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, int count)
+KERNEL sddmm_lion(Queue *queue, Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, int count)
 {
     const Index *const column = weight->column;
-    const Rows mine = share(weight->row_start, weight->rows, 0, 1);
-    for (int64_t row = mine.begin; row < mine.end; row++) {
-        const real *const here = dz + row * STRIDE;
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
+        const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
+        for (int64_t row = mine.begin; row < mine.end; row++) {
+            const real *const here = dz + row * STRIDE;
 
-        real sum_of = 0;
-        #pragma omp simd reduction(+:sum_of)
-        for (int column = 0; column < WIDTH; column++) {
-            sum_of += column < count ? here[column] : 0;
-        }
-        update_lion(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
-        const int64_t end = weight->row_start[row + 1];
-        for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
-            const int found = (int)at_most(end - begin, UPDATED);
-            real gradient[UPDATED];
-            dots_2(here, x, column + begin, found, 1, 0, gradient);
-            #pragma omp simd
-            for (int i = 0; i < found; i++) {
-                const int64_t q = begin + i;
-                const real g = gradient[i];
-                update_lion(&weight->value[q], g, &weight->state[0][q], lr, step);
+            real sum_of = 0;
+            #pragma omp simd reduction(+:sum_of)
+            for (int column = 0; column < WIDTH; column++) {
+                sum_of += column < count ? here[column] : 0;
             }
-            for (int64_t q = begin; q < begin + found; q++) {
-                weight->transposed[weight->position[q]] = weight->value[q];
+            update_lion(&bias->value[row], sum_of, &bias->state[0][row], lr, step);
+            const int64_t end = weight->row_start[row + 1];
+            for (int64_t begin = weight->row_start[row]; begin < end; begin += UPDATED) {
+                const int found = (int)at_most(end - begin, UPDATED);
+                real gradient[UPDATED];
+                dots_2(here, x, column + begin, found, 1, 0, gradient);
+                #pragma omp simd
+                for (int i = 0; i < found; i++) {
+                    const int64_t q = begin + i;
+                    const real g = gradient[i];
+                    update_lion(&weight->value[q], g, &weight->state[0][q], lr, step);
+                }
+                for (int64_t q = begin; q < begin + found; q++) {
+                    weight->transposed[weight->position[q]] = weight->value[q];
+                }
             }
         }
     }
@@ -2250,11 +2321,11 @@ KERNEL gemv_linear(const Array *weight, const real *restrict value, const real *
 static void predict(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 8192, count);  /* div */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 8192, count);  /* div */
     meet(run);
-    spmm_swish(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 8192, model->arrays[H1_BIAS].value, model->arrays[H1_BETA].value, arena + 0, count);  /* h1 */
+    spmm_swish(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 8192, model->arrays[H1_BIAS].value, model->arrays[H1_BETA].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_swish(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_BETA].value, arena + 8192, count);  /* h2 */
+    spmm_swish(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_BETA].value, arena + 8192, count);  /* h2 */
     meet(run);
     gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 8192, 4, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
@@ -2265,12 +2336,12 @@ static void predict(nerva_model *model, const nerva_job *job, int64_t first, int
 static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 8192, count);  /* div */
-    gather(job->t, job->order, first, run, arena + 12288, count);  /* t.batch */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 8192, count);  /* div */
+    gather(model->queues + 1, job->t, job->order, first, run, arena + 12288, count);  /* t.batch */
     meet(run);
-    spmm_swish(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 8192, model->arrays[H1_BIAS].value, model->arrays[H1_BETA].value, arena + 0, count);  /* h1 */
+    spmm_swish(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 8192, model->arrays[H1_BIAS].value, model->arrays[H1_BETA].value, arena + 0, count);  /* h1 */
     meet(run);
-    spmm_swish(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_BETA].value, arena + 8192, count);  /* h2 */
+    spmm_swish(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 0, model->arrays[H2_BIAS].value, model->arrays[H2_BETA].value, arena + 8192, count);  /* h2 */
     meet(run);
     gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 8192, 4, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
     meet(run);
@@ -2283,13 +2354,13 @@ static void evaluate(nerva_model *model, const nerva_job *job, int64_t first, in
 static void gradients(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run, real **gradients)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 57344, count);  /* div */
-    gather(job->t, job->order, first, run, arena + 49152, count);  /* t.batch */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 57344, count);  /* div */
+    gather(model->queues + 1, job->t, job->order, first, run, arena + 49152, count);  /* t.batch */
     meet(run);
-    spmm_linear_swish_slope_swish(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 57344, model->arrays[H1_BIAS].value, model->arrays[H1_BETA].value, arena + 0, arena + 8192, arena + 16384, count);  /* h1.linear, h1.linear.grad.slope, h1 */
+    spmm_linear_swish_slope_swish(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 57344, model->arrays[H1_BIAS].value, model->arrays[H1_BETA].value, arena + 0, arena + 8192, arena + 16384, count);  /* h1.linear, h1.linear.grad.slope, h1 */
     meet(run);
     elementwise_swish_slope(256, arena + 0, model->arrays[H1_BETA].value, arena + 24576, count);  /* h1.beta.grad.slope */
-    spmm_linear_swish_slope_swish(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 16384, model->arrays[H2_BIAS].value, model->arrays[H2_BETA].value, arena + 32768, arena + 36864, arena + 40960, count);  /* h2.linear, h2.linear.grad.slope, h2 */
+    spmm_linear_swish_slope_swish(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 16384, model->arrays[H2_BIAS].value, model->arrays[H2_BETA].value, arena + 32768, arena + 36864, arena + 40960, count);  /* h2.linear, h2.linear.grad.slope, h2 */
     meet(run);
     elementwise_swish_slope(128, arena + 32768, model->arrays[H2_BETA].value, arena + 45056, count);  /* h2.beta.grad.slope */
     gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 40960, 4, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
@@ -2301,8 +2372,8 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
     gemm_gradient_store(&model->arrays[Y_WEIGHT], arena + 960, arena + 40960, 96, gradients[6]);  /* y.weight.grad */
     meet(run);
     featurewise_store_2(128, arena + 49152, arena + 45056, arena + 40960, count);  /* h2.beta.grad.2 */
-    spmm_transposed_chain(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 53248, arena + 8192, arena + 0, arena + 32768, count);  /* h1.grad, h1.linear.grad */
-    sddmm_store(&model->arrays[H2_WEIGHT], arena + 53248, arena + 16384, gradients[4], gradients[3], count);  /* h2.weight.grad, h2.bias.grad */
+    spmm_transposed_chain(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 53248, arena + 8192, arena + 0, arena + 32768, count);  /* h1.grad, h1.linear.grad */
+    sddmm_store(model->queues + 1, &model->arrays[H2_WEIGHT], arena + 53248, arena + 16384, gradients[4], gradients[3], count);  /* h2.weight.grad, h2.bias.grad */
     meet(run);
     scalar_store(arena + 40960, 128, gradients[5]);  /* h2.beta.grad.3 */
     featurewise_store_2(256, arena + 0, arena + 24576, arena + 8192, count);  /* h1.beta.grad.2 */
@@ -2318,13 +2389,13 @@ static void gradients(nerva_model *model, const nerva_job *job, int64_t first, i
 static void step(nerva_model *model, const nerva_job *job, int64_t first, int count, Run *run)
 {
     real *const arena = model->arena;
-    gather_div(job->x, job->order, first, run, arena + 57344, count);  /* div */
-    gather(job->t, job->order, first, run, arena + 49152, count);  /* t.batch */
+    gather_div(model->queues + 0, job->x, job->order, first, run, arena + 57344, count);  /* div */
+    gather(model->queues + 1, job->t, job->order, first, run, arena + 49152, count);  /* t.batch */
     meet(run);
-    spmm_linear_swish_slope_swish(&model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 57344, model->arrays[H1_BIAS].value, model->arrays[H1_BETA].value, arena + 0, arena + 8192, arena + 16384, count);  /* h1.linear, h1.linear.grad.slope, h1 */
+    spmm_linear_swish_slope_swish(model->queues + 0, &model->arrays[H1_WEIGHT], model->arrays[H1_WEIGHT].value, arena + 57344, model->arrays[H1_BIAS].value, model->arrays[H1_BETA].value, arena + 0, arena + 8192, arena + 16384, count);  /* h1.linear, h1.linear.grad.slope, h1 */
     meet(run);
     elementwise_swish_slope(256, arena + 0, model->arrays[H1_BETA].value, arena + 24576, count);  /* h1.beta.grad.slope */
-    spmm_linear_swish_slope_swish(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 16384, model->arrays[H2_BIAS].value, model->arrays[H2_BETA].value, arena + 32768, arena + 36864, arena + 40960, count);  /* h2.linear, h2.linear.grad.slope, h2 */
+    spmm_linear_swish_slope_swish(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].value, arena + 16384, model->arrays[H2_BIAS].value, model->arrays[H2_BETA].value, arena + 32768, arena + 36864, arena + 40960, count);  /* h2.linear, h2.linear.grad.slope, h2 */
     meet(run);
     elementwise_swish_slope(128, arena + 32768, model->arrays[H2_BETA].value, arena + 45056, count);  /* h2.beta.grad.slope */
     gemm_linear(&model->arrays[Y_WEIGHT], model->arrays[Y_WEIGHT].value, arena + 40960, 4, model->arrays[Y_BIAS].value, arena + 0, count);  /* y */
@@ -2342,12 +2413,12 @@ static void step_update(nerva_model *model, const nerva_job *job, int64_t first,
     featurewise_lion(10, run->lr, run->step, arena + 59392, &model->arrays[Y_BIAS], count);  /* y.bias */
     meet(run);
     featurewise_store_2(128, arena + 49152, arena + 45056, arena + 59712, count);  /* h2.beta.grad.2 */
-    spmm_transposed_chain(&model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 53248, arena + 8192, arena + 0, arena + 32768, count);  /* h1.grad, h1.linear.grad */
+    spmm_transposed_chain(model->queues + 0, &model->arrays[H2_WEIGHT], model->arrays[H2_WEIGHT].transposed, arena + 53248, arena + 8192, arena + 0, arena + 32768, count);  /* h1.grad, h1.linear.grad */
     gemm_gradient_lion(&model->arrays[Y_WEIGHT], arena + 59392, arena + 40960, 96, run->lr, run->step);  /* y.weight */
     meet(run);
     featurewise_store_2(256, arena + 0, arena + 24576, arena + 8192, count);  /* h1.beta.grad.2 */
     scalar_lion(arena + 59712, 128, run->lr, run->step, &model->arrays[H2_BETA]);  /* h2.beta */
-    sddmm_lion(&model->arrays[H2_WEIGHT], arena + 53248, arena + 16384, &model->arrays[H2_BIAS], run->lr, run->step, count);  /* h2.weight, h2.bias */
+    sddmm_lion(model->queues + 0, &model->arrays[H2_WEIGHT], arena + 53248, arena + 16384, &model->arrays[H2_BIAS], run->lr, run->step, count);  /* h2.weight, h2.bias */
     featurewise_lion(256, run->lr, run->step, arena + 32768, &model->arrays[H1_BIAS], count);  /* h1.bias */
     sddmm_blocked_lion(&model->arrays[H1_WEIGHT], arena + 32768, arena + 57344, 96, run->lr, run->step);  /* h1.weight */
     meet(run);
@@ -2400,10 +2471,12 @@ static void set_step(Run *run, const nerva_job *job, nerva_report *report, int64
     (void)job;
 }
 
-static Run begin(const nerva_job *job, nerva_report *report)
+static Run begin(const nerva_model *model, const nerva_job *job, nerva_report *report)
 {
     Run run = { .layer = -1, .seed = job->seed, .lr = learning_rate(job, job->step) };
     set_step(&run, job, report, job->step);
+    run.queues = model->queues;
+    memset(run.queues, 0, sizeof *run.queues * QUEUES);
     return run;
 }
 
@@ -2479,7 +2552,7 @@ static void judge(const nerva_model *model, Run *run, nerva_report *report, int 
 
 int nerva_train(nerva_model *model, const nerva_job *job, nerva_report *report)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2511,7 +2584,7 @@ int nerva_evaluate(nerva_model *model, const nerva_job *job, nerva_report *repor
                    int64_t *counts)
 {
     (void)counts;
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2565,7 +2638,7 @@ static void store_output(const real *from, int64_t first, int count, real *outpu
 
 int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report, real *output)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2587,7 +2660,7 @@ int nerva_predict(nerva_model *model, const nerva_job *job, nerva_report *report
 int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *report,
                     real **gradient)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     #pragma omp parallel num_threads(team(job))
     {
         const unsigned long before = enter(&run);
@@ -2600,7 +2673,7 @@ int nerva_gradients(nerva_model *model, const nerva_job *job, nerva_report *repo
 /* The masks of the next step for the first `samples` rows of a batch. */
 int nerva_masks(nerva_model *model, const nerva_job *job, nerva_report *report, real **to)
 {
-    Run run = begin(job, report);
+    Run run = begin(model, job, report);
     (void)model, (void)to;
     return finish(report, &run);
 }
