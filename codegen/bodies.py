@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nerva_dsl.codegen.c_expression import Statements
+from nerva_dsl.codegen.kernel_plan import Argument
 from nerva_dsl.codegen.names import word
-from nerva_dsl.codegen.plan import Argument
 from nerva_dsl.ir.operations import Group, Map
 from nerva_dsl.ir.types import Value
 from nerva_dsl.scalar import Expr, Number, Var, substitute, variables

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nerva_dsl.codegen.c_expression import c_expression
+from nerva_dsl.codegen.kernel_plan import Argument, Conversion
 from nerva_dsl.codegen.making import COUNT, Context, Made, finish, read_flags, read_input
-from nerva_dsl.codegen.plan import Argument, Conversion
 from nerva_dsl.ir.operations import Group, Load, Map
 from nerva_dsl.ir.types import Value
 from nerva_dsl.scalar import Apply, Expr, Number, Var, apply, substitute

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from nerva_dsl.codegen.bodies import Body, results_of
 from nerva_dsl.codegen.c_expression import Statements
-from nerva_dsl.codegen.plan import Features, Sweep
+from nerva_dsl.codegen.kernel_plan import Features, Sweep
 from nerva_dsl.ir.operations import Group, Map, Operation, Reduce, Update
 from nerva_dsl.ir.types import Value
 

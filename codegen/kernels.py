@@ -11,6 +11,7 @@ from nerva_dsl.codegen.bodies import Body, results_of
 from nerva_dsl.codegen.byte_kernels import gather_bytes
 from nerva_dsl.codegen.c_expression import Statements, number
 from nerva_dsl.codegen.featurewise import featurewise
+from nerva_dsl.codegen.kernel_plan import Argument, Call, Kernel
 from nerva_dsl.codegen.making import (
     COUNT,
     ROW_NAMES,
@@ -26,11 +27,6 @@ from nerva_dsl.codegen.making import (
 )
 from nerva_dsl.codegen.names import Names
 from nerva_dsl.codegen.one_sample import load_one, product_one
-from nerva_dsl.codegen.plan import (
-    Argument,
-    Call,
-    Kernel,
-)
 from nerva_dsl.codegen.products import product
 from nerva_dsl.codegen.samplewise import samplewise_loops
 from nerva_dsl.codegen.weight_kernels import row_squares, weights

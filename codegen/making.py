@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from nerva_dsl.codegen.bodies import Body, Memory, results_of
 from nerva_dsl.codegen.c_expression import Statements
 from nerva_dsl.codegen.featurewise import UpdateLine
+from nerva_dsl.codegen.kernel_plan import Argument, Call, Epilogue, Features, Input, Kernel, Store
 from nerva_dsl.codegen.names import RESERVED, Names
-from nerva_dsl.codegen.plan import Argument, Call, Epilogue, Features, Input, Kernel, Store
 from nerva_dsl.codegen.tiles import Cutter
 from nerva_dsl.ir.operations import (
     DenseGradient,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import gcd
 
+from nerva_dsl.codegen.kernel_plan import Argument
 from nerva_dsl.codegen.making import (
     Context,
     Made,
@@ -17,7 +18,6 @@ from nerva_dsl.codegen.making import (
     read_input,
     with_epilogue,
 )
-from nerva_dsl.codegen.plan import Argument
 from nerva_dsl.ir.operations import Group, Load, Product
 
 # What the kernels of this module use around the epilogue.

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import accumulate
 
 from nerva_dsl.codegen.bodies import Memory
 from nerva_dsl.codegen.c_expression import c_expression, helpers, number, vectorized
+from nerva_dsl.codegen.kernel_plan import Call, Piece
 from nerva_dsl.codegen.kernels import make_kernel
+from nerva_dsl.codegen.library import Library
 from nerva_dsl.codegen.making import Context
 from nerva_dsl.codegen.names import Names
-from nerva_dsl.codegen.plan import (
-    Array,
-    Call,
-    Count,
-    Entry,
-    Kernel,
-    Mask,
-    Piece,
-    Plan,
-    Table,
-    Watch,
-)
+from nerva_dsl.codegen.plan import Array, Count, Entry, Mask, Plan, Table, Watch
 from nerva_dsl.codegen.rates import reads_rates, with_rates
 from nerva_dsl.codegen.regrowing import regrow_plan
 from nerva_dsl.codegen.schedules import schedule_code
@@ -79,7 +70,7 @@ def make_plan(
         for c in program.constants
     }
     cutter = Cutter(costs_of(program, machine))
-    library = _Library(source_lines, names)
+    library = Library(source_lines, names)
     growing_weights = program.regrow.weights if program.regrow is not None else ()
     sparsely = {graph.name: _sparsely_read(program, graph) for graph in program.graphs}
     found = [pair for pairs in sparsely.values() for pair in pairs]
@@ -232,66 +223,12 @@ def _few(program: Program, machine: Machine) -> int:
     return max(1, min(program.batch, int(batch / 2 / one)))
 
 
-@dataclass
-class _Library:
-    """The kernels so far; equal ones are one.
-
-    Attributes:
-        source_lines: the line of the source that stands at a place.
-        taken: the file's other names.
-    """
-
-    source_lines: Mapping[Place, str]
-    taken: Names
-    _kernels: dict[Kernel, list[Place]] = field(default_factory=dict)
-
-    def add(self, kernel: Kernel, origin: Iterable[Place]) -> str:
-        """Keep a kernel; returns a key that stands for its name until all are known."""
-        places = self._kernels.setdefault(kernel, [])
-        places.extend(place for place in origin if place not in places)
-        return str(list(self._kernels).index(kernel))
-
-    def named(self) -> tuple[Kernel, ...]:
-        """All kernels with their names and the source lines that they implement."""
-        named = []
-        for (kernel, places), name in zip(self._kernels.items(), self._names(), strict=True):
-            lines = dict.fromkeys(self.source_lines[p] for p in places if p in self.source_lines)
-            named.append(replace(kernel, name=name, implements=tuple(lines)))
-        return tuple(named)
-
-    def resolve(self, entry: Entry) -> Entry:
-        """The entry with names of kernels in its calls."""
-        names = self._names()
-
-        def with_names(phases: tuple[tuple[Call, ...], ...]) -> tuple[tuple[Call, ...], ...]:
-            return tuple(
-                tuple(replace(call, kernel=names[int(call.kernel)]) for call in phase)
-                for phase in phases
-            )
-
-        return replace(entry, before=with_names(entry.before), after=with_names(entry.after))
-
-    def _names(self) -> list[str]:
-        """Names from what is computed: the template and the labels of the epilogue."""
-        names = self.taken.copy()
-        return [names.fresh(_base_name(kernel)) for kernel in self._kernels]
-
-
 def _tile_widths(rows: Iterable[tuple[Piece, ...]]) -> tuple[int, ...]:
     """The widths of the tiles that rows are cut into and that are not cut in turn, each once."""
     return tuple(sorted({tile.vectors for row in rows for tile in row if not tile.parts}))
 
 
-def _base_name(kernel: Kernel) -> str:
-    words = [kernel.template]
-    if kernel.label:
-        words.append(kernel.label)
-    elif kernel.epilogue is not None:
-        words += [store.value.removesuffix("_value") for store in kernel.epilogue.stores]
-    return "_".join(word for word in words if word.isidentifier())
-
-
-def _entry(program: Program, graph: Graph, context: Context, library: _Library) -> Entry:
+def _entry(program: Program, graph: Graph, context: Context, library: Library) -> Entry:
     groups = [operation for operation in graph.operations if isinstance(operation, Group)]
     phases: dict[int, list[Call]] = {}
     for place, group in enumerate(groups):

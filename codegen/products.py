@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nerva_dsl.codegen.byte_kernels import conversion, stored
+from nerva_dsl.codegen.kernel_plan import Argument
 from nerva_dsl.codegen.making import Context, Made, finish, with_epilogue
-from nerva_dsl.codegen.plan import Argument
 from nerva_dsl.ir.operations import Group, Product, TransposedProduct
 from nerva_dsl.ir.types import Value
 from nerva_dsl.passes.choose_kernels import MKL_PREFIX

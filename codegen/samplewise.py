@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from nerva_dsl.codegen.bodies import Body, results_of
 from nerva_dsl.codegen.c_expression import Statements
-from nerva_dsl.codegen.plan import Loop
+from nerva_dsl.codegen.kernel_plan import Loop
 from nerva_dsl.ir.operations import Group, Map, Operation, Reduce
 from nerva_dsl.ir.types import Value
 

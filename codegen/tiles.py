@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from nerva_dsl.codegen.plan import Piece
+from nerva_dsl.codegen.kernel_plan import Piece
 from nerva_dsl.costs import Costs
 from nerva_dsl.tiling import GRADIENT_VECTORS, JAM, SUM_REGISTERS, Tiling
 

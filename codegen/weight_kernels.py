@@ -8,6 +8,7 @@ from nerva_dsl.codegen.bodies import Body, results_of
 from nerva_dsl.codegen.byte_kernels import conversion, stored
 from nerva_dsl.codegen.c_expression import Statements
 from nerva_dsl.codegen.featurewise import featurewise
+from nerva_dsl.codegen.kernel_plan import Argument, Features, Piece
 from nerva_dsl.codegen.making import (
     ROW_NAMES,
     Context,
@@ -20,7 +21,6 @@ from nerva_dsl.codegen.making import (
     update_lines,
 )
 from nerva_dsl.codegen.names import Names
-from nerva_dsl.codegen.plan import Argument, Features, Piece
 from nerva_dsl.codegen.shuffles import shuffles
 from nerva_dsl.ir.operations import (
     Group,
