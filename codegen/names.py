@@ -18,7 +18,7 @@ real vector exp expm1 log log1p sqrt tanh erf pow fabs floor expf expm1f logf lo
 erff powf fabsf floorf minimum maximum signum minimumf maximumf signumf copysign copysignf memcpy
 INFINITY NAN BATCH STRIDE WIDTH STRIP DEPTH BLOCK LANES JAM STRIPE GROUP COLUMNS ACROSS SAMPLES
 PANEL_STRIP UPDATED LINE AHEAD CHUNK VECTOR_BYTES at_most in_panel rows_of
-cut_work cut next_part queue parts turn piece PIECES TIMES SIDE
+cut_work cut next_part queue parts turn piece PIECES TIMES SIDE QUEUES SHARERS
 KERNEL INLINED float_of_bits double_of_bits abs min max y0 y1 yn j0 j1 jn gamma signgam
 """
 _FUNCTIONS = frozenset(

@@ -13,7 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nerva_dsl.ir.operations import Group, Operation, Reduce, WeightGradient
+from nerva_dsl.ir.operations import (
+    Group,
+    Operation,
+    Reduce,
+    Update,
+    WeightGradient,
+    each_operation,
+)
 from nerva_dsl.ir.program import Graph, Program
 from nerva_dsl.passes.fuse import merge_origins
 from nerva_dsl.passes.rewrite import each_graph
@@ -71,8 +78,12 @@ def _in_place_of(
 ) -> list[Operation] | None:
     """The operations with both groups as one, where the later was; None if others stand between."""
     first, last = sorted((operations.index(gradient), operations.index(sums)))
-    made = set(operations[first].results)
-    if any(made & set(operation.operands) for operation in operations[first + 1 : last + 1]):
+    earlier, between = operations[first], operations[first + 1 : last + 1]
+    read = {value for operation in between for value in operation.operands}
+    updated = {
+        part.parameter for part in each_operation(tuple(between)) if isinstance(part, Update)
+    }
+    if read & set(earlier.results) or updated & set(earlier.operands):
         return None
     joined = Group(
         (*gradient.results, *sums.results),
