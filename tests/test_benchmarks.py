@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.exchange import __main__ as exchange
 from benchmarks.front_end import __main__ as front_end
 from benchmarks.front_end import files
 from benchmarks.yardstick import (
@@ -617,3 +618,13 @@ def test_layers_of_one_shape_share_their_kernels(tmp_path):
         sizes.append(front_end.size(file))
     assert sizes[0][1] == sizes[1][1]
     assert sizes[0][0] < sizes[1][0]
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="needs two processors that threads can be bound to",
+)
+def test_an_exchange_of_two_threads_is_measured_window_by_window():
+    measured = exchange.windows(2)
+    assert len(measured) == 2
+    assert all(len(window) == 3 and min(window) > 0 for window in measured)

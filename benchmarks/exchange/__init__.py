@@ -1,0 +1,1 @@
+"""What it costs two threads to read what the other has written."""
