@@ -29,8 +29,9 @@ static double meet(void)
         atomic_store(&arrived, 0);
         atomic_store(&met, round + 1);
     } else
-        while (atomic_load(&met) == round)
-            ;
+        for (int spins = 0; atomic_load(&met) == round; spins++)
+            if (spins > 10000)    /* another program has the other's processor */
+                sched_yield();
     return now();
 }
 
