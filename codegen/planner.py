@@ -28,7 +28,6 @@ from nerva_dsl.codegen.tiles import (
 )
 from nerva_dsl.codegen.updates import update_function
 from nerva_dsl.codegen.vector_math import functions
-from nerva_dsl.codegen.weight_kernels import GRADIENTS
 from nerva_dsl.costs import costs_of
 from nerva_dsl.ir.operations import Group, Map, Product, TransposedProduct, each_operation
 from nerva_dsl.ir.patterns import patterns
@@ -37,6 +36,7 @@ from nerva_dsl.ir.types import Place, Value
 from nerva_dsl.ir.verify import lifetimes
 from nerva_dsl.kernel_costs import works
 from nerva_dsl.machine import Machine
+from nerva_dsl.passes.join_sums import ROW_BY_ROW
 from nerva_dsl.passes.one_sample import GRAPH as ONE_SAMPLE
 from nerva_dsl.scalar import Expr, variables
 from nerva_dsl.tiling import DEPTH, GRADIENT_VECTORS, JAM, SUM_REGISTERS, tiling
@@ -137,7 +137,7 @@ def make_plan(
             dict.fromkeys(
                 kernel.dots(piece, block=block)
                 for kernel in kernels
-                if kernel.template in GRADIENTS
+                if kernel.template in ROW_BY_ROW
                 for piece in kernel.pieces
                 for block in (False, True)[: 1 + kernel.panels]
             )
@@ -189,10 +189,13 @@ def make_plan(
             program, constants, "".join(amount), SUM_REGISTERS[machine.vector_bytes]
         ),
         watches=_watches(program),
-        queues=max(
-            sum(call.queue is not None for call in phase)
+        queues=1
+        + max(
+            call.queue
             for entry in entries
             for phase in (*entry.before, *entry.after)
+            for call in phase
+            if call.queue is not None
         ),
         groups=len(program.graph("step").operations),
         measured=measured,

@@ -32,10 +32,8 @@ from nerva_dsl.ir.operations import (
 )
 from nerva_dsl.ir.types import Value
 from nerva_dsl.passes.choose_kernels import MKL_PREFIX
+from nerva_dsl.passes.join_sums import ROW_BY_ROW
 from nerva_dsl.record import replace
-
-GRADIENTS = ("sddmm", "sddmm_bytes")
-"""Kernels of gradients that are computed at the non-zeros only."""
 
 # The same for what is done with a weight.
 _WEIGHT_NAMES = frozenset(
@@ -66,7 +64,7 @@ def weights(template: str) -> Callable[[Group, Context], Made]:
                 x = stored(group, x)
                 given.append((Argument("Array *", "weight"), context.memory.array(weight)))
                 given += [context.memory.operand(dz, "dz"), context.memory.operand(x, "x")]
-                if template in GRADIENTS:
+                if template in ROW_BY_ROW:
                     panel = _panel(weight, x, context)
                     pieces, panels = context.cutter.sparse(), panel < weight.type.columns
                     if panels:
@@ -79,7 +77,7 @@ def weights(template: str) -> Callable[[Group, Context], Made]:
                 given.append((Argument("Array *", "weight"), context.memory.array(result)))
             case Update(parameter=parameter):
                 given.append((Argument("Array *", "weight"), context.memory.array(parameter)))
-        rules = [operation.rule for operation in group.body if isinstance(operation, Update)]
+        rules = [operation.rule for operation in each.body if isinstance(operation, Update)]
         states = range(max((len(context.states[rule]) for rule in rules), default=0))
         lines, moves = _weight_lines(each, body, context)
         if rows is not None and isinstance(head, WeightGradient):

@@ -20,7 +20,7 @@ from benchmarks.yardstick.report import table
 from nerva_dsl.runtime.toolchain import find_compiler_command
 
 _SOURCE = Path(__file__).with_name("exchange.c")
-_DEAR = 1.8  # times the cheapest window's, and the processors do not share a cache
+_TIMED = ("writing half a MB", "reading a MB, half of it the other's", "reading it again")
 
 
 def windows(count: int) -> list[tuple[float, ...]]:
@@ -46,23 +46,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--windows", type=int, default=200, help="windows of some 50 ms each")
+    parser.add_argument("--windows", type=int, default=200, help="how often, some 50 ms each")
     load = machine.load_average()
     measured = windows(parser.parse_args().windows)
-    cheapest = min(window[0] for window in measured)
-    groups: dict[bool, list[tuple[float, ...]]] = {True: [], False: []}
-    for window in measured:
-        groups[window[0] > _DEAR * cheapest].append(window)
     rows = [
-        [
-            name,
-            str(len(found)),
-            *(f"{statistics.median(part):.0f}" for part in zip(*found, strict=True)),
-        ]
-        for name, found in (("near", groups[False]), ("apart", groups[True]))
-        if found
+        [name, *(f"{time:.0f}" for time in statistics.quantiles(part, method="inclusive"))]
+        for name, part in zip(_TIMED, zip(*measured, strict=True), strict=True)
     ]
-    head = ["caches", "windows", "writing half a MB, µs", "reading a MB, µs", "again, µs"]
+    head = ["microseconds", "lower quartile", "median", "upper quartile"]
     print(f"Load average before: {load:.2f}\n")
     print(table(head, rows))
 

@@ -44,14 +44,13 @@ class JoinSums:
 def _join(graph: Graph) -> Graph:
     operations = list(graph.operations)
     for sums in graph.operations:
-        if not isinstance(sums, Group) or not _only_sums(sums):
-            continue
-        for gradient in operations:
-            if isinstance(gradient, Group) and _reads_the_same(gradient, sums):
-                joined = _in_place_of(operations, gradient, sums)
-                if joined is not None:
-                    operations = joined
-                    break
+        if isinstance(sums, Group) and _only_sums(sums):
+            ways = (
+                _in_place_of(operations, gradient, sums)
+                for gradient in operations
+                if isinstance(gradient, Group) and _reads_the_same(gradient, sums)
+            )
+            operations = next(filter(None, ways), operations)
     return replace(graph, operations=tuple(operations))
 
 

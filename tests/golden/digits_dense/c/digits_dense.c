@@ -145,6 +145,14 @@ static int64_t next_part(Parts *parts)
     return -1;
 }
 
+/* Between two phases, when no thread takes any. */
+static void start_anew(Queue *queues, int threads)
+{
+    for (int queue = 0; queue < QUEUES; queue++)
+        for (int sharer = 0; sharer < SHARERS && sharer < threads; sharer++)
+            atomic_store_explicit(&queues[queue].of[sharer].taken, 0, memory_order_relaxed);
+}
+
 /* A parameter, the optimizer's state beside it and, for a sparse weight, its pattern: by rows (CSR)
  * and, where the transposed product is needed, by columns, with the values in both orders. */
 typedef struct {
@@ -336,9 +344,7 @@ static void meet(Run *run)
     enum { SPINS = 2000 };    /* some ten microseconds: longer than the phases of small models */
     const int round = atomic_load_explicit(&run->round, memory_order_acquire);
     if (atomic_fetch_add_explicit(&run->arrived, 1, memory_order_acq_rel) + 1 == run->threads) {
-        for (int i = 0; i < QUEUES * SHARERS; i++)
-            if (i % SHARERS < run->threads)
-                atomic_store_explicit(&run->queues[i / SHARERS].of[i % SHARERS].taken, 0, memory_order_relaxed);
+        start_anew(run->queues, run->threads);
         atomic_store_explicit(&run->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&run->round, round + 1, memory_order_release);
         return;
@@ -2027,7 +2033,7 @@ static Run begin(const nerva_model *model, const nerva_job *job, nerva_report *r
     Run run = { .layer = -1, .seed = job->seed, .lr = learning_rate(job, job->step) };
     set_step(&run, job, report, job->step);
     run.queues = model->queues;
-    memset(run.queues, 0, sizeof *run.queues * QUEUES);
+    start_anew(run.queues, SHARERS);   /* a process that was forked in a call has that call's counters */
     return run;
 }
 

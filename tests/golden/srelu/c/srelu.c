@@ -150,6 +150,14 @@ static int64_t next_part(Parts *parts)
     return -1;
 }
 
+/* Between two phases, when no thread takes any. */
+static void start_anew(Queue *queues, int threads)
+{
+    for (int queue = 0; queue < QUEUES; queue++)
+        for (int sharer = 0; sharer < SHARERS && sharer < threads; sharer++)
+            atomic_store_explicit(&queues[queue].of[sharer].taken, 0, memory_order_relaxed);
+}
+
 enum { ROW_WORK = 4 };        /* the work of a row beside that of its non-zeros, in non-zeros */
 
 typedef struct {
@@ -179,13 +187,13 @@ static Rows rows_of(int64_t part, int64_t parts, const int64_t *start, int64_t r
                    row_after(start, rows, work * tiles * (part + 1) / parts - work * tile) };
 }
 
-/* Into how many parts that is cut: so much work for each that taking it is nothing, or so many `strips`
- * if there are any. */
-static Parts cut_work(Queue *queue, const int64_t *start, int64_t rows, int tiles, int64_t strips)
+/* Into how many parts that is cut: each has so much work that taking it is nothing, and about `tall` rows
+ * at least. */
+static Parts cut_work(Queue *queue, const int64_t *start, int64_t rows, int tiles, int tall)
 {
     enum { LEAST = 512, MOST = 8 };      /* work of a part; parts for each thread */
     const int threads = omp_get_num_threads();
-    const int64_t most = threads > 1 ? at_most(MOST * threads, tiles * (strips ? strips : rows)) : 1;
+    const int64_t most = threads > 1 ? at_most(MOST * threads, tiles * ((rows + tall - 1) / tall)) : 1;
     return cut(queue, at_most((start[rows] + ROW_WORK * rows) * tiles / LEAST + 1, most));
 }
 
@@ -403,9 +411,7 @@ static void meet(Run *run)
     enum { SPINS = 2000 };    /* some ten microseconds: longer than the phases of small models */
     const int round = atomic_load_explicit(&run->round, memory_order_acquire);
     if (atomic_fetch_add_explicit(&run->arrived, 1, memory_order_acq_rel) + 1 == run->threads) {
-        for (int i = 0; i < QUEUES * SHARERS; i++)
-            if (i % SHARERS < run->threads)
-                atomic_store_explicit(&run->queues[i / SHARERS].of[i % SHARERS].taken, 0, memory_order_relaxed);
+        start_anew(run->queues, run->threads);
         atomic_store_explicit(&run->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&run->round, round + 1, memory_order_release);
         return;
@@ -1469,7 +1475,7 @@ KERNEL gather_div(Queue *queue, const real *restrict data, const int64_t *order,
  */
 KERNEL spmm_srelu(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict tl, const real *restrict al, const real *restrict tr, const real *restrict ar, real *restrict to_srelu, int count)
 {
-    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 1);
     for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
         for (int tile = 0; tile < 1; tile++) {
             const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
@@ -1499,7 +1505,7 @@ KERNEL spmm_srelu(Queue *queue, const Array *weight, const real *restrict value,
  */
 KERNEL spmm_linear(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, real *restrict to_linear, int count)
 {
-    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 1);
     for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
         for (int tile = 0; tile < 1; tile++) {
             const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
@@ -1631,7 +1637,7 @@ KERNEL samplewise(const real *restrict input, const real *restrict input_2, real
  */
 KERNEL spmm_linear_srelu(Queue *queue, const Array *weight, const real *restrict value, const real *restrict x, const real *restrict bias, const real *restrict tl, const real *restrict al, const real *restrict tr, const real *restrict ar, real *restrict to_linear, real *restrict to_srelu, int count)
 {
-    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 1);
     for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
         for (int tile = 0; tile < 1; tile++) {
             const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
@@ -1869,7 +1875,7 @@ KERNEL featurewise_store_2(int64_t rows, const real *restrict input, const real 
  */
 KERNEL spmm_transposed_srelu_slope(Queue *queue, const Array *weight, const real *restrict value, const real *restrict dz, const real *restrict input, const real *restrict tl, const real *restrict al, const real *restrict tr, const real *restrict ar, real *restrict to_sum, real *restrict to_srelu_slope, int count)
 {
-    Parts parts = cut_work(queue, weight->column_start, weight->columns, 1, 0);
+    Parts parts = cut_work(queue, weight->column_start, weight->columns, 1, 1);
     for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
         for (int tile = 0; tile < 1; tile++) {
             const int start = (0 + (tile - 0) * 2) * LANES, live = count - start;
@@ -1902,7 +1908,7 @@ KERNEL spmm_transposed_srelu_slope(Queue *queue, const Array *weight, const real
 KERNEL sddmm_store(Queue *queue, Array *weight, const real *restrict dz, const real *restrict x, real *restrict to_sum_of, real *restrict to_gradient, int count)
 {
     const Index *const column = weight->column;
-    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 1);
     for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
         const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
@@ -2167,7 +2173,7 @@ KERNEL scalar_nesterov_4(const real *restrict column_2, int64_t rows_of_2, real 
 KERNEL sddmm_nesterov(Queue *queue, Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, int count)
 {
     const Index *const column = weight->column;
-    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 1);
     for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
         const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
@@ -2204,7 +2210,7 @@ KERNEL sddmm_nesterov(Queue *queue, Array *weight, const real *restrict dz, cons
 KERNEL sddmm_nesterov_2(Queue *queue, Array *weight, const real *restrict dz, const real *restrict x, Array *bias, real lr, real step, int count)
 {
     const Index *const column = weight->column;
-    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 0);
+    Parts parts = cut_work(queue, weight->row_start, weight->rows, 1, 1);
     for (int64_t turn; (turn = next_part(&parts)) >= 0;) {
         const Rows mine = rows_of(turn, parts.parts, weight->row_start, weight->rows, 0, 1);
         for (int64_t row = mine.begin; row < mine.end; row++) {
@@ -2475,7 +2481,7 @@ static Run begin(const nerva_model *model, const nerva_job *job, nerva_report *r
     Run run = { .layer = -1, .seed = job->seed, .lr = learning_rate(job, job->step) };
     set_step(&run, job, report, job->step);
     run.queues = model->queues;
-    memset(run.queues, 0, sizeof *run.queues * QUEUES);
+    start_anew(run.queues, SHARERS);   /* a process that was forked in a call has that call's counters */
     return run;
 }
 
